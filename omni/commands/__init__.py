@@ -1,0 +1,1 @@
+"""One module per subcommand of `omni`; omni.cli imports the one that is called."""

