@@ -53,7 +53,7 @@ class Resampler(nn.Module):
             frames = range(frame, frame + len(group))
             frame += len(group)
             positions = torch.cat(
-                [self._positions(*grids[i], time) for i, time in zip(frames, group, strict=True)]
+                [self._positions(grids[i], time) for i, time in zip(frames, group, strict=True)]
             )
             value = torch.cat([kv[i, : grids[i][0] * grids[i][1]] for i in frames])
             values.append(value)
@@ -74,8 +74,9 @@ class Resampler(nn.Module):
         read: Tensor = self.ln_post(out) @ self.proj
         return read
 
-    def _positions(self, rows: int, columns: int, time: int) -> Tensor:
+    def _positions(self, grid: list[int], time: int) -> Tensor:
         """What is added to the keys of one frame. [rows * columns, D]"""
+        rows, columns = grid
         longest = max(rows, columns, _TABLE_SIDE)
         if longest > self._table.shape[0] or self._table.device != self.query.device:
             self._table = table_2d(longest, self.size).to(self.query.device)

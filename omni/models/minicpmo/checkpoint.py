@@ -1,0 +1,142 @@
+"""The official checkpoint folder: which tensors there must be, and how they become a model.
+
+Law: every tensor of the files is used, or known to be unused; a missing, unexpected or mis-shaped
+one is an error that names it. Weights are read from safetensors only; no code of theirs runs.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+from transformers import Qwen3ForCausalLM
+from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+from transformers.models.qwen3.modeling_qwen3 import Qwen3RotaryEmbedding
+
+from omni.errors import AssetError
+from omni.models.minicpmo.config import MiniCPMOConfig, read_config
+from omni.models.minicpmo.hearing import AudioTower, Projector
+from omni.models.minicpmo.speech import SpeechModel
+from omni.models.minicpmo.vision import VisionTower
+from omni.models.resampler import Resampler
+
+_UNUSED = re.compile(r"tts\.model\.embed_tokens\.weight|.*\.rotary_emb\.inv_freq")
+_WEIGHT_NORM = re.compile(r"(.+\.weight)(?:_g|_v)|(.+)\.parametrizations\.weight\.original[01]")
+_GIB = 1 << 30
+
+
+class MiniCPMO(nn.Module):
+    """All modules under the checkpoint's names; each is used on its own."""
+
+    def __init__(self, config: MiniCPMOConfig) -> None:
+        super().__init__()
+        self.config = config
+        size = config.hidden_size
+        self.llm = Qwen3ForCausalLM(config.llm)
+        self.vpm = VisionTower(config.vision)
+        self.resampler = Resampler(config.num_queries, size, config.vision.hidden_size)
+        self.apm = AudioTower(config.audio)
+        self.audio_projection_layer = Projector(config.audio.d_model, size)
+        self.tts = SpeechModel(config.speech, size)
+
+
+def load(folder: Path, device: torch.device, dtype: torch.dtype) -> MiniCPMO:
+    """Read an official folder (`config.json`, `model.safetensors` or its sharded form).
+
+    Raises:
+        ConfigError: a wrong `config.json`.
+        AssetError: a file or a tensor that is missing, unexpected or has another shape; or not
+            enough memory on `device`.
+    """
+    config = read_config(folder)
+    with torch.device("meta"):
+        model = MiniCPMO(config)
+    wanted = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    _check_memory(sum(shape.numel() for shape in wanted.values()), device, dtype)
+    found: dict[str, Tensor] = {}
+    for name, tensor in _folded(_tensors(folder, device)):
+        if name not in wanted:
+            if _UNUSED.fullmatch(name):
+                continue
+            raise AssetError(f"unexpected tensor {name} {list(tensor.shape)}", param=name)
+        if tensor.shape != wanted[name]:
+            raise AssetError(
+                f"tensor {name} is {list(tensor.shape)}, config.json wants {list(wanted[name])}",
+                param=name,
+            )
+        found[name] = tensor.to(dtype)
+    missing = sorted(wanted.keys() - found.keys())
+    if missing:
+        raise AssetError(
+            f"{len(missing)} tensors are missing, the first is {missing[0]}", param=missing[0]
+        )
+    model.load_state_dict(found, assign=True)
+    # Rotary tables are in no checkpoint; those made on the meta device hold nothing.
+    model.llm.model.rotary_emb = Qwen3RotaryEmbedding(config.llm).to(device)
+    model.tts.model.rotary_emb = LlamaRotaryEmbedding(config.speech.backbone).to(device)
+    return model.eval().requires_grad_(False)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The one file, or the shards that the index names, each once."""
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    else:
+        names = ["model.safetensors"]
+    for name in names:
+        if not (folder / name).is_file() or Path(name).name != name:
+            raise AssetError(f"{folder} has no {name}", param=name)
+    return [folder / name for name in names]
+
+
+def _tensors(folder: Path, device: torch.device) -> Iterator[tuple[str, Tensor]]:
+    for path in weight_files(folder):
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            for name in file.keys():  # noqa: SIM118  (it is no mapping)
+                yield name, file.get_tensor(name)
+
+
+def _folded(tensors: Iterator[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+    """Join the two halves of a weight-normed matrix: g * v / |v|, row by row."""
+    halves: dict[str, dict[int, Tensor]] = {}
+    for name, tensor in tensors:
+        match = _WEIGHT_NORM.fullmatch(name)
+        if match is None:
+            yield name, tensor
+            continue
+        joined = match[1] or f"{match[2]}.weight"
+        halves.setdefault(joined, {})[int(name.endswith(("_v", "1")))] = tensor
+        if len(halves[joined]) == 2:
+            g, v = (part.float() for _, part in sorted(halves.pop(joined).items()))
+            dims = tuple(range(1, v.dim()))
+            yield joined, g * v / v.norm(dim=dims, keepdim=True)
+    for name in halves:
+        raise AssetError(f"only one half of the weight-normed {name} is there", param=name)
+
+
+def _check_memory(num_weights: int, device: torch.device, dtype: torch.dtype) -> None:
+    free = free_bytes(device)
+    needed = num_weights * dtype.itemsize
+    if needed <= free:
+        return
+    half = num_weights * torch.bfloat16.itemsize
+    advice = "bfloat16 would fit" if half <= free else "it would not fit in bfloat16 either"
+    raise AssetError(
+        f"the weights need {needed / _GIB:.1f} GiB in {str(dtype).removeprefix('torch.')}, "
+        f"{device} has {free / _GIB:.1f} GiB free; {advice}",
+        param="checkpoint",
+    )
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that can still be had on a device."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    raise AssetError("this system does not say how much memory is free", param="checkpoint")
