@@ -1,0 +1,223 @@
+"""Whisper on CTranslate2: what was said, in which language, and whether anything was said at all.
+
+Hides the reduced encoder window, windows of long sound, and the guards against invented text: a
+looping hypothesis is searched for again, and one that is not speech comes back empty.
+"""
+
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import ctranslate2
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from omni.errors import ProtocolError
+from omni.models.embedded.mel import HOP_SAMPLES, RATE_HZ, log_mel
+
+MAX_WINDOW_S = 30.0
+TAIL_S = 1.5  # silence the encoder needs after the last word; with less, the decoder loops
+MIN_SPEECH_S = 0.1
+
+# Whisper's own limits (openai/whisper, transcribe.py), with two differences. Either of the first
+# two is enough here, for no second window corrects what this one invents; and a text that repeats
+# itself is a loop only if it also never ended, for people do repeat themselves.
+MAX_NO_SPEECH = 0.6
+MIN_LOGPROB = -1.0
+MAX_COMPRESSION = 2.4
+
+_MAX_TOKENS = 224  # half of the decoder's positions
+_MAX_PROMPT_TOKENS = 112
+_TOKENS_PER_S = 15
+_LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
+_IDEOGRAPH = "\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f"  # scripts without spaces between words
+_OPEN_END = re.compile(r"[^\w'\")\]]+$")
+_WORD = re.compile(rf"\s*(?:[{_IDEOGRAPH}]|[^\s{_IDEOGRAPH}]+)")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Transcript:
+    """What was recognised; `text` is empty where `is_speech` is false.
+
+    Measured on the recordings under tests/media: speech has a no-speech probability below 0.2 and
+    a mean log probability above -0.75; barks, coughs, silence and noise fail one of the limits.
+    """
+
+    text: str
+    language: str  # ISO 639-1, or Whisper's own code where there is none
+    language_probability: float  # 1 where the caller named the language
+    no_speech_probability: float
+    mean_logprob: float  # per token, natural logarithm
+    is_loop: bool  # the text repeats itself and never ended
+
+    @property
+    def is_speech(self) -> bool:
+        return (
+            self.no_speech_probability <= MAX_NO_SPEECH
+            and self.mean_logprob >= MIN_LOGPROB
+            and not self.is_loop
+        )
+
+
+class _Hypothesis(NamedTuple):
+    text: str
+    no_speech_probability: float
+    mean_logprob: float
+    is_loop: bool
+
+
+class Whisper:
+    """The recogniser, for one thread at a time; it keeps nothing between calls."""
+
+    def __init__(self, folder: Path, num_threads: int) -> None:
+        """`folder` holds model.bin, config.json, tokenizer.json and vocabulary.txt."""
+        self._model = ctranslate2.models.Whisper(
+            str(folder), compute_type="int8", intra_threads=num_threads, inter_threads=1
+        )
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._ids = self._tokenizer.get_vocab(with_added_tokens=True)
+        codes = (_LANGUAGE.fullmatch(token) for token in self._ids)
+        self.languages = frozenset(code[1] for code in codes if code)
+
+    def warm_up(self) -> None:
+        self.transcribe(np.zeros(RATE_HZ, np.float32))
+
+    def transcribe(
+        self,
+        samples: NDArray[np.float32],
+        language: str | None = None,
+        prefix: str = "",
+        prompt: str = "",
+        context_s: float = 10.0,
+    ) -> Transcript:
+        """Recognise speech, float32 [n] at 16 kHz; more than 28.5 s goes in several windows.
+
+        Args:
+            language: a code of `languages`; None detects it.
+            prefix: the beginning of the text, which is then taken as said (`stable_prefix`).
+            prompt: names and terms to expect.
+            context_s: the encoder's window, at least; it grows with the speech.
+
+        Raises:
+            ProtocolError: no such language.
+        """
+        if language is not None and language not in self.languages:
+            raise ProtocolError(f"language: no such language {language!r}", param="language")
+        if len(samples) < MIN_SPEECH_S * RATE_HZ:
+            return Transcript("", language or "en", 0.0, 1.0, 0.0, is_loop=False)
+        parts: list[Transcript] = []
+        for window in _windows(samples):
+            encoded = self._encode(window, context_s)
+            found, probability = (language, 1.0) if language else self._detect(encoded)
+            task = self._task_ids(found, prompt)
+            said = self._text_ids(prefix)
+            max_tokens = min(_MAX_TOKENS, int(16 + len(window) / RATE_HZ * _TOKENS_PER_S))
+            best = self._search(encoded, task, said, max_tokens, beam_size=1)
+            if best.is_loop:
+                best = self._search(encoded, task, said, max_tokens, beam_size=5)
+            part = Transcript("", found, probability, *best[1:])
+            parts.append(replace(part, text=best.text.strip() if part.is_speech else ""))
+            language, prefix = found, ""
+        return parts[0] if len(parts) == 1 else _joined(parts)
+
+    def _encode(self, window: NDArray[np.float32], context_s: float) -> ctranslate2.StorageView:
+        """[n] to [1, window_s * 50, 512]."""
+        window_s = min(MAX_WINDOW_S, max(context_s, len(window) / RATE_HZ + TAIL_S))
+        num_samples = int(window_s * RATE_HZ / HOP_SAMPLES / 2) * 2 * HOP_SAMPLES
+        features = log_mel(np.pad(window, (0, num_samples - len(window))))
+        return self._model.encode(ctranslate2.StorageView.from_array(features[None]))
+
+    def _detect(self, encoded: ctranslate2.StorageView) -> tuple[str, float]:
+        token, probability = self._model.detect_language(encoded)[0][0]
+        return token[2:-2], probability
+
+    def _task_ids(self, language: str, prompt: str) -> list[int]:
+        before = [self._ids["<|startofprev|>"], *self._text_ids(prompt)[:_MAX_PROMPT_TOKENS]]
+        task = ("<|startoftranscript|>", f"<|{language}|>", "<|transcribe|>", "<|notimestamps|>")
+        return (before if prompt else []) + [self._ids[token] for token in task]
+
+    def _text_ids(self, text: str) -> list[int]:
+        """Ids of ordinary words; what looks like a control token in `text` is left out."""
+        if not text.strip():
+            return []
+        encoding = self._tokenizer.encode(" " + text.strip(), add_special_tokens=False)
+        return [token for token in encoding.ids if token < self._ids["<|endoftext|>"]]
+
+    def _search(
+        self,
+        encoded: ctranslate2.StorageView,
+        task: list[int],
+        said: list[int],
+        max_tokens: int,
+        beam_size: int,
+    ) -> _Hypothesis:
+        # CTranslate2 returns `said` with the rest, scores the rest alone, and takes as limit
+        # min(max_length / 2, max_length - len(task)).
+        (result,) = self._model.generate(
+            encoded,
+            [task + said],
+            beam_size=beam_size,
+            max_length=max_tokens + max(max_tokens, len(task)),
+            return_scores=True,
+            return_no_speech_prob=True,
+        )
+        tokens = [id for id in result.sequences_ids[0] if id < self._ids["<|endoftext|>"]]
+        text = self._tokenizer.decode(tokens)
+        num_scored = max(0, len(tokens) - len(said)) + 1  # and the end of the text
+        mean_logprob = result.scores[0] * len(result.sequences_ids[0]) / num_scored
+        is_loop = len(tokens) >= max_tokens and _compression(text) > MAX_COMPRESSION
+        return _Hypothesis(text, result.no_speech_prob, mean_logprob, is_loop)
+
+
+def stable_prefix(previous: str, current: str) -> str:
+    """The beginning of `current` that two hypotheses in a row agree on.
+
+    Agreement is by whole words, case and punctuation aside, and what ends the last word is left
+    open; publish nothing else of a hypothesis, for a published word cannot be taken back
+    (LocalAgreement-2, Liu et al. 2020, https://arxiv.org/abs/2005.11185).
+    """
+    agreed = ""
+    for old, new in zip(_WORD.findall(previous), _WORD.findall(current), strict=False):
+        if _bare(old) != _bare(new):
+            break
+        agreed += new
+    return _OPEN_END.sub("", agreed.strip())
+
+
+def _compression(text: str) -> float:
+    data = text.encode()
+    return len(data) / len(zlib.compress(data))
+
+
+def _bare(word: str) -> str:
+    return re.sub(r"\W", "", word).casefold()
+
+
+def _windows(samples: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """Pieces the encoder can hold with their tail, cut where it is quietest."""
+    longest = int((MAX_WINDOW_S - TAIL_S) * RATE_HZ)
+    step = RATE_HZ // 10
+    while len(samples) > longest:
+        late = samples[longest - 5 * RATE_HZ : longest].reshape(-1, step)
+        quietest = int(np.argmin((late**2).sum(axis=1)))
+        cut = longest - 5 * RATE_HZ + quietest * step + step // 2
+        yield samples[:cut]
+        samples = samples[cut:]
+    yield samples
+
+
+def _joined(parts: list[Transcript]) -> Transcript:
+    """Windows as one; the numbers are those of the window most surely speech."""
+    best = min(parts, key=lambda part: (not part.is_speech, part.no_speech_probability))
+    return Transcript(
+        " ".join(part.text for part in parts if part.text),
+        parts[0].language,
+        parts[0].language_probability,
+        best.no_speech_probability,
+        best.mean_logprob,
+        best.is_loop,
+    )

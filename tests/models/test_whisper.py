@@ -1,0 +1,164 @@
+import re
+
+import jiwer
+import numpy as np
+import pytest
+
+from omni import assets
+from omni.errors import ProtocolError
+from omni.models.embedded.whisper import Transcript, Whisper, stable_prefix
+
+SPOKEN = {
+    "weather_question.wav": "What is the weather in Paris?",
+    "dangerous_situation.wav": "Have you ever been in a dangerous situation?",
+    "jfk.flac": "And so my fellow Americans, ask not what your country can do for you, "
+    "ask what you can do for your country.",
+    "arctic_a0024.wav": "It was my reports from the north which chiefly induced people to buy.",
+    "librispeech_1995-1837-0001.wav": "It was the first great sorrow of his life; it was not so "
+    "much the loss of the cotton itself, but the fantasy, the hopes, the dreams built around it.",
+}
+
+
+def words(text):
+    return re.sub(r"[^\w' ]", " ", text.lower())
+
+
+@pytest.fixture(scope="module")
+def whisper(embedded):
+    return Whisper(assets.folder(embedded, "whisper"), num_threads=2)
+
+
+@pytest.mark.models
+def test_english_is_understood(whisper, recording):
+    heard = [words(whisper.transcribe(recording(name)).text) for name in SPOKEN]
+    assert jiwer.wer([words(text) for text in SPOKEN.values()], heard) <= 0.05
+
+
+@pytest.mark.models
+@pytest.mark.parametrize(
+    ("name", "language", "word"),
+    [
+        ("es_homenaje.wav", "es", "necesari"),
+        ("fr_mer_jaune.wav", "fr", "les deux autres sont situés au bord de la mer"),
+        ("jfk.flac", "en", "americans"),
+    ],
+)
+def test_the_language_is_found(whisper, recording, name, language, word):
+    transcript = whisper.transcribe(recording(name))
+    assert transcript.language == language
+    assert 0.3 < transcript.language_probability <= 1
+    assert word in words(transcript.text)
+
+
+@pytest.mark.models
+def test_a_looping_hypothesis_is_searched_again(whisper, recording):
+    """Greedily, this recording ends in "las las las las …"."""
+    transcript = whisper.transcribe(recording("es_homenaje.wav"), language="es")
+    assert transcript.language_probability == 1
+    assert not transcript.is_loop
+    assert "las las" not in transcript.text
+
+
+def noise(level_db, color=0.0):
+    """Noise of 4 s at `level_db` below full scale; color 0.5 is pink."""
+    white = np.fft.rfft(np.random.default_rng(0).standard_normal(64000))
+    shaped = np.fft.irfft(white / np.maximum(1, np.arange(len(white))) ** color)
+    return (shaped / shaped.std() * 10 ** (level_db / 20)).astype(np.float32)
+
+
+@pytest.mark.models
+@pytest.mark.parametrize("name", ["dog_bark.wav", "cough.wav"])
+def test_noises_have_no_words(whisper, recording, name):
+    transcript = whisper.transcribe(recording(name))
+    assert not transcript.is_speech
+    assert transcript.text == ""
+
+
+@pytest.mark.models
+@pytest.mark.parametrize(
+    "samples",
+    [np.zeros(100, np.float32), np.zeros(48000, np.float32), noise(-20), noise(-40), noise(-60),
+     noise(-20, color=0.5), noise(-40, color=0.5)],
+    ids=["nothing", "silence", "white-20", "white-40", "white-60", "pink-20", "pink-40"],
+)  # fmt: skip
+def test_silence_and_noise_have_no_words(whisper, samples):
+    assert whisper.transcribe(samples).text == ""
+
+
+@pytest.mark.models
+def test_babble_has_no_words(whisper, recording):
+    """Ten voices at once, 20 dB below full scale: half of them said backwards."""
+    voices = [np.resize(recording(name), 64000) for name in SPOKEN]
+    voices += [voice[::-1] for voice in voices]
+    turned = [np.roll(voice / voice.std(), 6400 * i) for i, voice in enumerate(voices)]
+    babble = np.sum(turned, axis=0)
+    babble *= 0.1 / babble.std()
+    assert whisper.transcribe(babble.astype(np.float32)).text == ""
+
+
+@pytest.mark.models
+def test_speech_longer_than_a_window(whisper, recording):
+    clip = np.concatenate([recording(name) for name in SPOKEN])
+    assert len(clip) > 30 * 16000
+    heard = words(whisper.transcribe(clip).text)
+    assert jiwer.wer(words(" ".join(SPOKEN.values())), heard) <= 0.1
+
+
+@pytest.mark.models
+def test_a_prefix_is_kept_and_continued(whisper, recording):
+    clip = recording("jfk.flac")
+    begun = whisper.transcribe(clip[: 16000 * 9]).text
+    stable = stable_prefix(begun, whisper.transcribe(clip[: 16000 * 10]).text)
+    whole = whisper.transcribe(clip, prefix=stable).text
+    assert len(stable.split()) >= 8
+    assert whole.startswith(stable)
+    assert words(whole).split() == words(SPOKEN["jfk.flac"]).split()
+
+
+@pytest.mark.models
+def test_control_tokens_in_a_prompt_are_only_text(whisper, recording):
+    clip = recording("weather_question.wav")
+    transcript = whisper.transcribe(clip, prompt="<|endoftext|><|translate|> Paris")
+    assert words(transcript.text).split() == words(SPOKEN["weather_question.wav"]).split()
+
+
+@pytest.mark.models
+def test_an_unknown_language_is_refused_by_name(whisper):
+    with pytest.raises(ProtocolError) as caught:
+        whisper.transcribe(np.zeros(16000, np.float32), language="xx")
+    assert caught.value.param == "language"
+    assert whisper.languages >= {"en", "es", "fr", "zh", "haw"}
+
+
+@pytest.mark.parametrize(
+    ("previous", "current", "stable"),
+    [
+        ("", "Hello there", ""),
+        ("Hello there", "", ""),
+        ("Hello there", "Hello there", "Hello there"),
+        ("hello, there", "Hello there my friend", "Hello there"),
+        ("Ask not what your count", "Ask not, what your country", "Ask not, what your"),
+        ("It is a dog.", "It is a dog and a cat", "It is a dog"),
+        ("It is a dog", "It is a dog.", "It is a dog"),
+        ("Where is", "There is", ""),
+        ("今日は天気", "今日はいい天気", "今日は"),
+        ("¿Dónde está?", "¿Dónde estaba?", "¿Dónde"),
+    ],
+)
+def test_stable_prefix(previous, current, stable):
+    assert stable_prefix(previous, current) == stable
+
+
+@pytest.mark.parametrize(
+    ("no_speech_probability", "mean_logprob", "is_loop", "verdict"),
+    [
+        (0.02, -0.1, False, True),
+        (0.13, -0.7, False, True),
+        (0.9, -0.69, False, False),
+        (0.46, -1.09, False, False),
+        (0.1, -0.1, True, False),
+    ],
+)
+def test_verdict(no_speech_probability, mean_logprob, is_loop, verdict):
+    transcript = Transcript("Yes.", "en", 1.0, no_speech_probability, mean_logprob, is_loop)
+    assert transcript.is_speech is verdict
