@@ -1,0 +1,171 @@
+/** The playground: joins the call, the conversation and the page. */
+
+import { Call, CallError, openMicrophone } from "./call.js";
+import { Conversation } from "./conversation.js";
+import { Meter, loudness } from "./meter.js";
+import { Orb } from "./orb.js";
+import { Settings } from "./settings.js";
+import { toast, clearToasts } from "./toasts.js";
+import { Transcript } from "./transcript.js";
+
+const PHASES = {
+  idle: ["Ready when you are", "Nothing you say leaves the machine that runs this server."],
+  connecting: ["Connecting", "Your browser may ask for the microphone."],
+  listening: ["Listening", "Say something. You can talk over a reply at any time."],
+  hearing: ["Hearing you", "Go on. A short pause ends your turn."],
+  thinking: ["Thinking", "Putting an answer together."],
+  speaking: ["Speaking", "Talk over it, or press Esc, and it stops."],
+};
+const RETRIES_MS = [500, 2000, 5000];
+const QUIET_ERRORS = new Set(["response_cancel_not_active"]);
+
+const $ = (id) => document.getElementById(id);
+
+const settings = new Settings((change) => call?.send(change));
+const transcript = new Transcript($("transcript"), $("empty"));
+const conversation = new Conversation({
+  item: (item) => transcript.draw(item),
+  dropped: (item) => transcript.drop(item),
+  phase: show,
+  send: (event) => call?.send(event),
+});
+const meter = new Meter((v2v_ms) => showLatency(v2v_ms));
+new Orb($("orb"), () =>
+  loudness(conversation.phase === "speaking" ? meter.voice : meter.microphone),
+);
+
+let call = null;
+let isMuted = false;
+
+async function start({ withMicrophone = true, isReturning = false } = {}) {
+  clearToasts();
+  show("connecting");
+  const next = new Call({ event: receive, lost: (error) => lost(error) });
+  call = next;
+  try {
+    const { microphone, isCleaned } = settings;
+    const sound = withMicrophone ? await openMicrophone(microphone, isCleaned) : null;
+    await meter.open();
+    if (withMicrophone) settings.listMicrophones();
+    await next.start(sound, $("voice-out"));
+    meter.watch(sound, next.voice);
+  } catch (error) {
+    if (call === next) end();
+    throw error;
+  }
+  next.send(settings.asUpdate());
+  if (isReturning) {
+    for (const item of conversation.replay()) next.send({ type: "conversation.item.create", item });
+  }
+  conversation.reset();
+  mute(isMuted);
+  show(conversation.phase);
+}
+
+function end() {
+  call?.stop();
+  call = null;
+  meter.close();
+  conversation.reset();
+  show("idle");
+}
+
+async function begin(options) {
+  try {
+    await start(options);
+  } catch (error) {
+    complain(error);
+  }
+}
+
+async function lost(error) {
+  const withMicrophone = !$("mute").hidden;
+  end();
+  for (const wait_ms of RETRIES_MS) {
+    toast(`${error.message} Connecting again…`);
+    await new Promise((resolve) => setTimeout(resolve, wait_ms));
+    if (call) return;
+    try {
+      return await start({ withMicrophone, isReturning: true });
+    } catch (again) {
+      error = again instanceof CallError ? again : error;
+    }
+  }
+  toast(error.message, ["Connect again", () => begin({ withMicrophone, isReturning: true })]);
+}
+
+function complain(error) {
+  if (!(error instanceof CallError)) {
+    toast(`Something went wrong in this page: ${error.message}`);
+    throw error;
+  }
+  const isDeaf = error.code === "microphone" || error.code === "insecure";
+  if (isDeaf) toast(error.message, ["Type instead", () => begin({ withMicrophone: false })]);
+  else toast(error.message, ["Try again", () => begin()]);
+}
+
+function receive(event) {
+  conversation.apply(event);
+  if (event.type === "session.created") $("model").textContent = event.session.model ?? "";
+  if (event.type === "input_audio_buffer.speech_started") meter.resumed();
+  if (event.type === "input_audio_buffer.speech_stopped") meter.asked();
+  if (event.type === "output_audio_buffer.started") meter.replying();
+  if (event.type === "error" && !QUIET_ERRORS.has(event.error.code)) toast(event.error.message);
+}
+
+function show(phase) {
+  document.body.dataset.phase = phase;
+  [$("phase").textContent, $("hint").textContent] = PHASES[phase];
+  const isOn = phase !== "idle";
+  $("call").textContent = isOn ? "Stop" : "Start talking";
+  $("call").classList.toggle("danger", isOn);
+  $("mute").hidden = !call?.microphone;
+  $("interrupt").hidden = !isOn;
+  $("interrupt").disabled = phase !== "speaking";
+}
+
+function showLatency(v2v_ms) {
+  $("latency").hidden = false;
+  $("v2v").textContent = `${(v2v_ms / 1000).toFixed(2)} s`;
+}
+
+function mute(isOn) {
+  isMuted = isOn;
+  call?.mute(isOn);
+  $("mute").setAttribute("aria-pressed", String(isOn));
+  $("mute").textContent = isOn ? "Unmute" : "Mute";
+}
+
+function interrupt() {
+  if (conversation.isWriting) call?.send({ type: "response.cancel" });
+  if (conversation.isSpeaking) call?.send({ type: "output_audio_buffer.clear" });
+}
+
+async function write(text) {
+  if (!call) await begin({ withMicrophone: false });
+  if (!call) return;
+  interrupt();
+  meter.wrote();
+  const content = [{ type: "input_text", text }];
+  const item = { type: "message", role: "user", content };
+  call.send({ type: "conversation.item.create", item });
+  call.send({ type: "response.create" });
+}
+
+function showLevel() {
+  const percent = Math.round(loudness(meter.microphone) * 100);
+  $("meter").setAttribute("aria-valuenow", percent);
+  $("meter").firstElementChild.style.setProperty("--level", percent / 100);
+}
+
+$("call").addEventListener("click", () => (call ? end() : begin()));
+$("mute").addEventListener("click", () => mute(!isMuted));
+$("interrupt").addEventListener("click", interrupt);
+$("composer").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const text = $("text").value.trim();
+  $("text").value = "";
+  if (text) write(text);
+});
+addEventListener("keydown", ({ key }) => key === "Escape" && interrupt());
+setInterval(showLevel, 100);
