@@ -1,0 +1,97 @@
+"""The conversation as items in order, and as the prompt that the LLM gets.
+
+Law: an assistant item holds exactly the words that were heard; whoever builds a prompt from here
+cannot show the model a word that was not.
+"""
+
+from dataclasses import replace
+from typing import Literal
+
+from omni.errors import ProtocolError
+from omni.events import Item
+from omni.types import Message
+
+Status = Literal["in_progress", "completed", "incomplete"]
+CHARS_PER_TOKEN = 3  # a cautious average; the core counts exactly and refuses what does not fit
+
+
+class History:
+    def __init__(self) -> None:
+        self._items: list[Item] = []
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def add(self, item: Item, previous_item_id: str | None = None) -> str | None:
+        """Insert after `previous_item_id` ("root" = first, None = last); returns the id before it.
+
+        Raises:
+            ProtocolError: the id exists already, or the previous one does not.
+        """
+        if any(known.item_id == item.item_id for known in self._items):
+            raise ProtocolError(f"item {item.item_id} exists already", "item_create_invalid_item_id",
+                                "item.id")  # fmt: skip
+        if previous_item_id is None:
+            index = len(self._items)
+        elif previous_item_id == "root":
+            index = 0
+        else:
+            index = self._index(previous_item_id, "item_create_invalid_item_id") + 1
+        self._items.insert(index, item)
+        return self._items[index - 1].item_id if index else None
+
+    def get(self, item_id: str, code: str = "item_retrieve_invalid_item_id") -> Item:
+        return self._items[self._index(item_id, code)]
+
+    def replace(self, item: Item) -> str | None:
+        """Put a newer version of an item in its place; returns the id before it."""
+        index = self._index(item.item_id, "item_retrieve_invalid_item_id")
+        self._items[index] = item
+        return self._items[index - 1].item_id if index else None
+
+    def delete(self, item_id: str) -> None:
+        del self._items[self._index(item_id, "item_delete_invalid_item_id")]
+
+    def last_id(self) -> str | None:
+        return self._items[-1].item_id if self._items else None
+
+    def messages(self, instructions: str, max_tokens: int) -> tuple[Message, ...]:
+        """The prompt: instructions, then as many of the newest messages as fit in `max_tokens`.
+
+        Always begins with a user's message after the instructions, as chat templates expect.
+        """
+        kept: list[Message] = []
+        budget = max_tokens * CHARS_PER_TOKEN - len(instructions)
+        for item in reversed(self._items):
+            message = _message(item)
+            if message is None:
+                continue
+            budget -= len(message.text) + 4 * CHARS_PER_TOKEN
+            if budget < 0 and kept:
+                break
+            kept.append(message)
+        kept.reverse()
+        if budget < 0:
+            while kept and kept[0].role != "user":
+                kept.pop(0)
+        return (Message("system", instructions), *kept)
+
+    def _index(self, item_id: str, code: str) -> int:
+        for index, item in enumerate(self._items):
+            if item.item_id == item_id:
+                return index
+        raise ProtocolError(f"no item {item_id} in this conversation", code, "item_id")
+
+
+def with_text(item: Item, text: str, status: Status) -> Item:
+    """The message with its first part's words replaced."""
+    parts = (replace(item.parts[0], text=text), *item.parts[1:])
+    return replace(item, parts=parts, status=status)
+
+
+def _message(item: Item) -> Message | None:
+    if item.kind == "function_call":
+        return Message("assistant", item.arguments or "{}", item.call_id, item.tool_name)
+    if item.kind == "function_call_output":
+        return Message("tool", item.output or "", item.call_id)
+    return Message(item.role or "user", item.text) if item.text else None

@@ -1,0 +1,53 @@
+"""What one session asked for: the settings a client may change while it talks.
+
+Defaults come from the server's profile; protocol views translate the wire's session to this.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from omni.config import OmniConfig
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TurnDetection:
+    """How the end of the user's turn is found; `None` in its place means push-to-talk."""
+
+    threshold: float
+    prefix_padding_ms: int
+    silence_duration_ms: int
+    max_silence_ms: int
+    creates_response: bool = True
+    interrupts_response: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SessionOptions:
+    instructions: str
+    voice: str
+    speed: float
+    modality: Literal["audio", "text"]
+    language: str | None
+    turn_detection: TurnDetection | None
+    max_output_tokens: int
+    temperature: float
+
+
+def default_options(config: OmniConfig) -> SessionOptions:
+    """The options of a session whose client asks for nothing."""
+    turn, brain = config.turn, config.brain
+    return SessionOptions(
+        instructions=brain.think.instructions,
+        voice=brain.speak.voice,
+        speed=brain.speak.speed,
+        modality="audio",
+        language=brain.hear.language,
+        turn_detection=TurnDetection(
+            threshold=turn.vad_threshold,
+            prefix_padding_ms=turn.prefix_padding_ms,
+            silence_duration_ms=turn.silence_duration_ms,
+            max_silence_ms=turn.max_silence_ms,
+        ),
+        max_output_tokens=brain.think.max_reply_tokens,
+        temperature=brain.think.temperature,
+    )

@@ -1,0 +1,53 @@
+"""What a session wants done: events for the client, chunks for the stages; and its epoch.
+
+Shared by the two halves of a session (listening, replying), so that both stamp chunks alike.
+"""
+
+import itertools
+import secrets
+
+from omni.clock import Clock
+from omni.events import Event
+from omni.types import Chunk, Fence
+
+
+class Outbox:
+    """Collects; the driver drains with `take_events` and `take_chunks`, in this order kept."""
+
+    def __init__(self, session_id: str, clock: Clock) -> None:
+        self.session_id = session_id
+        self.clock = clock
+        self.epoch = 0
+        self.unit_index = 0
+        self._events: list[Event] = []
+        self._chunks: list[Chunk] = []
+        self._salt = secrets.token_hex(6)
+        self._ids = itertools.count(1)
+
+    @property
+    def stamp(self) -> tuple[str, int, int]:
+        """The first three fields of any chunk made now."""
+        return self.session_id, self.epoch, self.unit_index
+
+    def new_id(self, kind: str) -> str:
+        """An id such as `item_5f0c…_7`, unique over all sessions."""
+        return f"{kind}_{self._salt}{next(self._ids):06x}"
+
+    def emit(self, event: Event) -> None:
+        self._events.append(event)
+
+    def send(self, chunk: Chunk) -> None:
+        self._chunks.append(chunk)
+
+    def raise_epoch(self) -> None:
+        """Make every reply chunk that is under way stale, here and in all stages."""
+        self.epoch += 1
+        self.send(Fence(*self.stamp))
+
+    def take_events(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+    def take_chunks(self) -> list[Chunk]:
+        chunks, self._chunks = self._chunks, []
+        return chunks

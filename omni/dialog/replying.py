@@ -1,0 +1,362 @@
+"""Our side of the conversation: one reply at a time, from prompt to the last sample heard.
+
+A reply may be begun before the user's turn is surely over; it is then held, and nobody but the
+stages knows of it until `release`. Laws: the history holds only words that were heard; every wait
+has a deadline; after a worker's death the reply goes on from the last word that was spoken.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from omni.config import DeadlineConfig
+from omni.dialog.history import History, with_text
+from omni.dialog.outbox import Outbox
+from omni.events import (
+    Failed,
+    Item,
+    ItemAdded,
+    ItemDone,
+    ItemTruncated,
+    Part,
+    PlayoutCleared,
+    PlayoutStarted,
+    PlayoutStopped,
+    ResponseAudio,
+    ResponseDone,
+    ResponseStarted,
+    ResponseText,
+    Timings,
+    Usage,
+)
+from omni.media.playout import RATE_HZ, Playout
+from omni.types import Message, Prompt, Say, Speech, SpeechOptions, StageReport, Token
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReplyOptions:
+    """How one reply is to be made."""
+
+    modality: Literal["audio", "text"]
+    speech: SpeechOptions
+    max_tokens: int
+    temperature: float
+    metadata: dict[str, str] | None = None
+
+
+class Reply:
+    """What is known of one reply.
+
+    `held`: being prepared. `active`: the user knows of it. `playing`: finished, its tail still
+    being heard.
+    """
+
+    def __init__(self, ids: tuple[str, str], options: ReplyOptions, playout: Playout) -> None:
+        self.response_id, item_id = ids
+        self.options = options
+        self.playout = playout
+        self.messages: tuple[Message, ...] = ()
+        self.state: Literal["held", "active", "playing"] = "held"
+        self.text = ""  # all that the core has written
+        self.num_shown = 0  # characters of it that the user was sent
+        self.last_token: Token | None = None
+        self.error: tuple[str, str] | None = None  # why it is ending with an apology
+        self.waits_since_ms = 0.0
+        self.timings = Timings()
+        part = Part("output_audio" if options.modality == "audio" else "output_text", text="")
+        self.item = Item(item_id, "message", "assistant", "in_progress", (part,))
+
+    @property
+    def is_spoken(self) -> bool:
+        return self.options.modality == "audio"
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more will come of it."""
+        if self.is_spoken:
+            return self.playout.is_drained
+        return self.last_token is not None
+
+
+class Replying:
+    """Args:
+    outbox: where events and chunks go.
+    history: gets the reply's item when it is released, and its final words when it ends.
+    deadlines: how long each wait may last.
+    lead_ms: sound released ahead of real time, at most.
+    """
+
+    def __init__(
+        self, outbox: Outbox, history: History, deadlines: DeadlineConfig, lead_ms: int
+    ) -> None:
+        self._out = outbox
+        self._history = history
+        self._deadlines = deadlines
+        self._lead_ms = lead_ms
+        self._reply: Reply | None = None
+        self._speech_end_ms = 0.0
+
+    @property
+    def is_active(self) -> bool:
+        """A reply that the user knows of has not ended yet."""
+        return self._reply is not None and self._reply.state == "active"
+
+    @property
+    def is_held(self) -> bool:
+        return self._reply is not None and self._reply.state == "held"
+
+    @property
+    def is_audible(self) -> bool:
+        """Sound of a reply has been released and may still be playing."""
+        return self._reply is not None and self._reply.playout.released_samples > 0
+
+    @property
+    def response_id(self) -> str | None:
+        """The active reply's id."""
+        return self._reply.response_id if self._reply and self.is_active else None
+
+    def begin(
+        self, messages: tuple[Message, ...], options: ReplyOptions, speech_end_ms: float
+    ) -> None:
+        """Ask the core for a reply, held back until `release`.
+
+        `speech_end_ms`: wall clock of the user's last speech sample, from which latency counts.
+        """
+        self._drop_tail()
+        ids = (self._out.new_id("resp"), self._out.new_id("item"))
+        reply = self._reply = Reply(ids, options, Playout(self._lead_ms))
+        reply.messages = messages
+        self._speech_end_ms = speech_end_ms
+        self._mark(reply, "recognised_ms")
+        self._prompt(reply)
+
+    def release(self) -> None:
+        """The turn is surely over: show the reply, and whatever of it exists already."""
+        reply = self._reply
+        if reply is None or reply.state != "held":
+            return
+        reply.state = "active"
+        self._mark(reply, "end_of_turn_ms")
+        options, item = reply.options, reply.item
+        self._out.emit(
+            ResponseStarted(
+                reply.response_id,
+                item.item_id,
+                options.modality,
+                options.speech.voice,
+                options.metadata,
+            )
+        )
+        self._out.emit(ItemAdded(item, self._history.add(item)))
+        self.tick()
+
+    def receive(self, chunk: Token | Speech) -> None:
+        """Take in what the core wrote or the voice spoke; stale pieces are ignored."""
+        reply = self._reply
+        if reply is None or chunk.epoch < self._out.epoch:
+            return
+        if chunk.response_id != reply.response_id:
+            return
+        reply.waits_since_ms = self._out.clock.now_ms()
+        if isinstance(chunk, Speech):
+            self._mark(reply, "first_clause_ms")
+            reply.playout.push(chunk)
+        else:
+            self._mark(reply, "first_token_ms")
+            reply.text += chunk.text
+            reply.last_token = chunk if chunk.finish else None
+        self.tick()
+
+    def stage_report(self, report: StageReport) -> None:
+        """A stage that replies need failed, died or came back."""
+        reply = self._reply
+        if reply is None or reply.state == "playing" or report.stage not in ("think", "speak"):
+            return
+        if report.state == "restored":
+            self._resume(reply)
+        elif report.state == "failed":
+            self._apologise(reply, "stage_failed", f"{report.stage} failed")
+
+    def tick(self) -> None:
+        """Release what is due, notice what is over or overdue. Called every 20 ms."""
+        reply = self._reply
+        if reply is None:
+            return
+        now_ms = self._out.clock.now_ms()
+        if reply.state == "playing":
+            if reply.playout.played_samples(now_ms) >= reply.playout.generated_samples:
+                self._drop_tail()
+            return
+        if reply.state == "active":
+            if reply.is_spoken:
+                self._release_audio(reply, now_ms)
+            else:
+                self._show(reply, len(reply.text))
+            if reply.is_over:
+                self._complete(reply)
+                return
+        self._watch(reply, now_ms)
+
+    def interrupt(self, reason: Literal["turn_detected", "client_cancelled"]) -> None:
+        """Stop now; what was not heard never was. A held reply vanishes without a trace."""
+        reply = self._reply
+        if reply is None:
+            return
+        self._out.raise_epoch()
+        self._reply = None
+        if reply.state == "held":
+            return
+        num_heard = reply.playout.played_samples(self._out.clock.now_ms())
+        if reply.is_spoken:
+            heard = reply.playout.text_until(num_heard)
+        else:
+            heard = reply.text
+        item = with_text(reply.item, heard, "incomplete")
+        if reply.state == "active":
+            reply.item = item
+            self._done(reply, "cancelled", reason)
+        else:
+            self._history.replace(item)
+        if reply.playout.released_samples:
+            self._out.emit(PlayoutCleared(reply.response_id))
+            self._out.emit(ItemTruncated(item.item_id, num_heard * 1000 // RATE_HZ))
+
+    # ---- inside
+
+    def _prompt(self, reply: Reply) -> None:
+        reply.waits_since_ms = self._out.clock.now_ms()
+        options = reply.options
+        self._out.send(
+            Prompt(
+                *self._out.stamp,
+                reply.response_id,
+                reply.messages,
+                options.max_tokens,
+                options.temperature,
+                options.speech if reply.is_spoken else None,
+                prefix=reply.text,
+            )
+        )
+
+    def _say(self, reply: Reply, text: str) -> None:
+        reply.waits_since_ms = self._out.clock.now_ms()
+        is_last = reply.last_token is not None
+        self._out.send(
+            Say(*self._out.stamp, reply.response_id, text, reply.options.speech, is_last)
+        )
+
+    def _resume(self, reply: Reply) -> None:
+        """Have the rest of the reply made again, from the last piece that was spoken."""
+        self._out.raise_epoch()
+        if reply.is_spoken:
+            self._say(reply, reply.text[len(reply.playout.text) :])
+        if reply.last_token is None:
+            self._prompt(reply)
+
+    def _apologise(self, reply: Reply, code: str, message: str) -> None:
+        """End a reply that cannot go on: in words if the voice still can, else at once."""
+        is_second_failure = reply.error is not None
+        reply.error = reply.error or (code, message)
+        self._out.raise_epoch()
+        if reply.state == "held":
+            self.release()
+        if is_second_failure or not reply.is_spoken:
+            self._done(reply, "failed")
+            self._reply = None
+            return
+        apology = f" {self._deadlines.apology}"
+        reply.text = reply.playout.text + apology
+        reply.last_token = Token(
+            *self._out.stamp, reply.response_id, 0, apology, reply.options.speech, "stop"
+        )
+        self._say(reply, apology)
+
+    def _release_audio(self, reply: Reply, now_ms: float) -> None:
+        playout = reply.playout
+        for samples in playout.release(now_ms):
+            if reply.timings.first_audio_ms is None:
+                self._mark(reply, "first_audio_ms")
+                self._out.emit(PlayoutStarted(reply.response_id))
+            end = playout.released_samples
+            words = playout.words_between(end - len(samples), end)
+            self._out.emit(ResponseAudio(reply.response_id, reply.item.item_id, samples, words))
+        self._show(reply, len(playout.text_begun(playout.released_samples)))
+
+    def _show(self, reply: Reply, num_chars: int) -> None:
+        text = reply.playout.text if reply.is_spoken else reply.text
+        if delta := text[reply.num_shown : num_chars]:
+            reply.num_shown = num_chars
+            self._out.emit(ResponseText(reply.response_id, reply.item.item_id, delta))
+
+    def _complete(self, reply: Reply) -> None:
+        text = (reply.playout.text if reply.is_spoken else reply.text).strip()
+        self._show(reply, len(reply.playout.text if reply.is_spoken else reply.text))
+        reply.item = with_text(reply.item, text, "completed")
+        cut_short = reply.last_token is not None and reply.last_token.finish == "length"
+        if reply.error:
+            self._done(reply, "failed")
+        elif cut_short:
+            self._done(reply, "incomplete", "max_output_tokens")
+        else:
+            self._done(reply, "completed")
+        if reply.is_spoken:
+            reply.state = "playing"
+        else:
+            self._reply = None
+
+    def _done(
+        self,
+        reply: Reply,
+        status: Literal["completed", "cancelled", "incomplete", "failed"],
+        reason: Literal["turn_detected", "client_cancelled", "max_output_tokens"] | None = None,
+    ) -> None:
+        token = reply.last_token
+        code, message = reply.error or (None, None)
+        if reply.item.status == "in_progress":
+            reply.item = with_text(reply.item, reply.item.text, "incomplete")
+        previous = self._history.replace(reply.item)
+        self._out.emit(ItemDone(reply.item, previous))
+        usage = Usage(
+            input_tokens=token.prompt_tokens if token else 0,
+            cached_tokens=token.cached_tokens if token else 0,
+            output_tokens=token.output_tokens if token else 0,
+            audio_ms=reply.playout.released_samples * 1000 // RATE_HZ,
+        )
+        self._out.emit(
+            ResponseDone(
+                reply.response_id,
+                reply.item,
+                status,
+                reason,
+                token.finish if token else None,
+                usage,
+                reply.timings,
+                code,
+                message,
+            )
+        )
+        if status == "failed":
+            self._out.emit(Failed(code or "internal_error", message or "the reply was lost"))
+
+    def _drop_tail(self) -> None:
+        """The finished reply has been heard, or gives way to the next one."""
+        reply, self._reply = self._reply, None
+        if reply is not None and reply.state == "playing" and reply.playout.generated_samples:
+            self._out.emit(PlayoutStopped(reply.response_id))
+
+    def _watch(self, reply: Reply, now_ms: float) -> None:
+        """The watchdog: no reply waits for ever."""
+        limits = self._deadlines
+        playout = reply.playout
+        if reply.last_token is None:
+            limit_s = limits.next_token_s if reply.text else limits.first_token_s
+        elif reply.is_spoken and not playout.is_complete:
+            limit_s = limits.next_speech_s if playout.generated_samples else limits.first_speech_s
+        else:
+            return
+        if now_ms - reply.waits_since_ms > limit_s * 1000:
+            self._apologise(reply, "stage_timeout", "the reply took too long")
+
+    def _mark(self, reply: Reply, name: str) -> None:
+        if getattr(reply.timings, name) is None:
+            elapsed = self._out.clock.now_ms() - self._speech_end_ms
+            reply.timings = replace(reply.timings, **{name: round(elapsed, 1)})

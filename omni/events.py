@@ -1,0 +1,237 @@
+"""The one internal event stream of a session; every wire protocol is a view of it.
+
+Conversation items and replies are the Realtime protocol's, so that its view is a plain mapping and
+no state is kept twice. Ids are the session's; times are ms of the user's audio clock.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from omni.types import Finish, Samples, Word
+
+# ---- what the conversation consists of
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """A piece of a message: `text` is the words, or the transcript of `audio`."""
+
+    kind: Literal["input_text", "input_audio", "input_image", "output_text", "output_audio"]
+    text: str | None = None
+    image: bytes | None = None
+    audio_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Item:
+    """A conversation item: a message, a call of a tool, or what the tool answered."""
+
+    item_id: str
+    kind: Literal["message", "function_call", "function_call_output"]
+    role: Literal["system", "user", "assistant"] | None = None
+    status: Literal["in_progress", "completed", "incomplete"] = "completed"
+    parts: tuple[Part, ...] = ()
+    call_id: str | None = None
+    tool_name: str | None = None
+    arguments: str | None = None
+    output: str | None = None
+
+    @property
+    def text(self) -> str:
+        """All words of the item."""
+        return " ".join(part.text for part in self.parts if part.text)
+
+
+# ---- the user's side
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SpeechStarted:
+    item_id: str
+    audio_start_ms: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SpeechStopped:
+    item_id: str
+    audio_end_ms: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InputCommitted:
+    item_id: str
+    previous_item_id: str | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InputCleared:
+    pass
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TranscriptDelta:
+    """Words of the user that will not change any more."""
+
+    item_id: str
+    delta: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TranscriptDone:
+    item_id: str
+    transcript: str
+    language: str
+    duration_s: float
+
+
+# ---- the conversation
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemAdded:
+    item: Item
+    previous_item_id: str | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemDone:
+    item: Item
+    previous_item_id: str | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemDeleted:
+    item_id: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemTruncated:
+    """The item now holds only what was heard up to `audio_end_ms`."""
+
+    item_id: str
+    audio_end_ms: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemRetrieved:
+    item: Item
+
+
+# ---- our side
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResponseStarted:
+    """A reply has begun; nothing speculative is ever announced. `modality` of its one item."""
+
+    response_id: str
+    item_id: str
+    modality: Literal["audio", "text"]
+    voice: str
+    metadata: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResponseText:
+    """More of the reply's words (its transcript, when it is spoken)."""
+
+    response_id: str
+    item_id: str
+    delta: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResponseAudio:
+    """20 ms of the reply, 24 kHz, at the moment it is released to the user."""
+
+    response_id: str
+    item_id: str
+    samples: Samples  # [480] or fewer at the end
+    words: tuple[Word, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Timings:
+    """Where the time went, ms; the clock of each is the wall's. None: did not happen.
+
+    `end_of_turn`: last speech → turn decided. `recognised`, `first_token` (TTFT), `first_clause`
+    and `first_audio` (TTFA) all count from the user's last speech sample.
+    """
+
+    end_of_turn_ms: float | None = None
+    recognised_ms: float | None = None
+    first_token_ms: float | None = None
+    first_clause_ms: float | None = None
+    first_audio_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Usage:
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    audio_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResponseDone:
+    """The reply has been generated (completed), cut off (cancelled) or lost (failed).
+
+    `item` is its message as it stands in the history, cut to what was heard if cancelled.
+    """
+
+    response_id: str
+    item: Item
+    status: Literal["completed", "cancelled", "incomplete", "failed"]
+    reason: Literal["turn_detected", "client_cancelled", "max_output_tokens"] | None = None
+    finish: Finish | None = None
+    usage: Usage = field(default_factory=Usage)
+    timings: Timings = field(default_factory=Timings)
+    error_code: str | None = None
+    error_message: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlayoutStarted:
+    """The first sample of the reply was released to the user."""
+
+    response_id: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlayoutStopped:
+    """The last sample of the reply was released to the user."""
+
+    response_id: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlayoutCleared:
+    """What was queued of the reply was thrown away."""
+
+    response_id: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PictureSeen:
+    """What the eyes found in a picture."""
+
+    picture_id: str
+    note: str
+    captured_ms: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Failed:
+    """Something went wrong; the session goes on."""
+
+    code: str
+    message: str
+
+
+Event = (
+    SpeechStarted | SpeechStopped | InputCommitted | InputCleared | TranscriptDelta
+    | TranscriptDone | ItemAdded | ItemDone | ItemDeleted | ItemTruncated | ItemRetrieved
+    | ResponseStarted | ResponseText | ResponseAudio | ResponseDone | PlayoutStarted
+    | PlayoutStopped | PlayoutCleared | PictureSeen | Failed
+)  # fmt: skip

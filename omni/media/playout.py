@@ -1,0 +1,138 @@
+"""The ledger of a reply's sound: what was generated, released to the wire, and played.
+
+Law: never more than `lead_ms` is released ahead of what the user can have heard; the rest waits
+here and can be taken back to the word. Counts samples; is told the time.
+"""
+
+from collections import deque
+
+import numpy as np
+
+from omni.types import Samples, Speech, Word, frozen_array
+
+RATE_HZ = 24000
+FRAME_SAMPLES = RATE_HZ // 50  # 20 ms
+
+
+class Playout:
+    """One reply on its way to the user's ear.
+
+    Args:
+        lead_ms: sound released ahead of real time, at most.
+    """
+
+    def __init__(self, lead_ms: int) -> None:
+        self._lead_ms = lead_ms
+        self._waiting: deque[Samples] = deque()
+        self._pieces: list[tuple[int, Speech]] = []  # (first sample, piece)
+        self._origin_ms: float | None = None  # when sample 0 is played, shifted by any stall
+        self.generated_samples = 0
+        self.released_samples = 0
+        self.is_complete = False  # the last piece has arrived
+
+    @property
+    def is_drained(self) -> bool:
+        """Everything there will ever be has been released."""
+        return self.is_complete and self.released_samples == self.generated_samples
+
+    @property
+    def text(self) -> str:
+        """The words that have been turned into sound."""
+        return "".join(piece.text for _, piece in self._pieces)
+
+    def push(self, speech: Speech) -> None:
+        self._pieces.append((self.generated_samples, speech))
+        if len(speech.samples):
+            self._waiting.append(speech.samples)
+        self.generated_samples += len(speech.samples)
+        self.is_complete = self.is_complete or speech.is_last
+
+    def release(self, now_ms: float) -> list[Samples]:
+        """The frames due by now, 20 ms each (the last may be shorter), oldest first.
+
+        A frame is cut short only at the reply's end; a tail that may still grow waits.
+        """
+        frames = []
+        while (frame := self._next_frame(now_ms)) is not None:
+            frames.append(frame)
+        if self._origin_ms is not None and not self.is_drained:
+            # A stall is heard as silence: the clock of the reply stands still with it.
+            behind_ms = now_ms - self._origin_ms - self.released_samples * 1000 / RATE_HZ
+            self._origin_ms += max(0.0, behind_ms)
+        return frames
+
+    def played_samples(self, now_ms: float) -> int:
+        """Samples the user can have heard by now."""
+        if self._origin_ms is None:
+            return 0
+        elapsed = int((now_ms - self._origin_ms) * RATE_HZ / 1000)
+        return max(0, min(self.released_samples, elapsed))
+
+    def text_until(self, num_samples: int) -> str:
+        """The text whose words were all sounded within the first `num_samples`."""
+        return "".join(
+            _words_until(piece, num_samples - first) for first, piece in self._pieces
+        ).rstrip()
+
+    def text_begun(self, num_samples: int) -> str:
+        """The text whose words have begun within the first `num_samples`."""
+        return "".join(_words_begun(piece, num_samples - first) for first, piece in self._pieces)
+
+    def words_between(self, start_samples: int, end_samples: int) -> tuple[Word, ...]:
+        """Words that begin in [start, end), times from the reply's start."""
+        start_ms, end_ms = (n * 1000 / RATE_HZ for n in (start_samples, end_samples))
+        return tuple(
+            word
+            for first, piece in self._pieces
+            for word in (_shifted(w, first) for w in piece.words)
+            if start_ms <= word.start_ms < end_ms
+        )
+
+    def _next_frame(self, now_ms: float) -> Samples | None:
+        available = self.generated_samples - self.released_samples
+        if not available or (available < FRAME_SAMPLES and not self.is_complete):
+            return None
+        if self._origin_ms is None:
+            self._origin_ms = now_ms
+        if self.released_samples * 1000 / RATE_HZ >= now_ms - self._origin_ms + self._lead_ms:
+            return None
+        return self._cut(min(FRAME_SAMPLES, available))
+
+    def _cut(self, num_samples: int) -> Samples:
+        parts, missing = [], num_samples
+        while missing:
+            head = self._waiting.popleft()
+            parts.append(head[:missing])
+            if len(head) > missing:
+                self._waiting.appendleft(head[missing:])
+            missing -= len(parts[-1])
+        self.released_samples += num_samples
+        return frozen_array(np.concatenate(parts))
+
+
+def _shifted(word: Word, by_samples: int) -> Word:
+    by_ms = by_samples * 1000 // RATE_HZ
+    return Word(word.text, word.start_ms + by_ms, word.end_ms + by_ms)
+
+
+def _words_until(piece: Speech, num_samples: int) -> str:
+    """A piece's text up to the last word that ends within its first `num_samples`."""
+    if num_samples >= len(piece.samples):
+        return piece.text if num_samples > 0 else ""
+    end_ms = num_samples * 1000 / RATE_HZ
+    return _cut_after(piece, sum(word.end_ms <= end_ms for word in piece.words))
+
+
+def _words_begun(piece: Speech, num_samples: int) -> str:
+    if num_samples >= len(piece.samples) or not piece.words:
+        return piece.text if num_samples > 0 else ""
+    end_ms = num_samples * 1000 / RATE_HZ
+    return _cut_after(piece, sum(word.start_ms < end_ms for word in piece.words))
+
+
+def _cut_after(piece: Speech, num_words: int) -> str:
+    end = 0
+    for word in piece.words[:num_words]:
+        found = piece.text.find(word.text, end)
+        end = found + len(word.text) if found >= 0 else end
+    return piece.text[:end]

@@ -1,0 +1,134 @@
+"""Drives one session on the event loop: stages and client on either side, the pacer in between.
+
+The only place where the sans-I/O session meets asyncio. One pacer ticks all conversations on
+absolute 20 ms deadlines; nothing here waits for a model.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import Callable
+
+from omni.clock import Clock, SystemClock
+from omni.config import OmniConfig
+from omni.dialog.options import SessionOptions
+from omni.dialog.session import Session
+from omni.errors import SessionCapacity
+from omni.events import Event
+from omni.pipeline import Pipeline
+from omni.types import Chunk, Samples
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.02
+
+OnEvent = Callable[[Event], None]
+"""Takes a session's events in order, on the event loop; must not block."""
+
+
+class Conversation:
+    """One client's session, open in the pipeline. Made by `Conversations.open`."""
+
+    def __init__(self, pipeline: Pipeline, session: Session, on_event: OnEvent) -> None:
+        self.session = session
+        self._pipeline = pipeline
+        self._on_event = on_event
+
+    def feed(self, samples: Samples) -> None:
+        """The user's sound, float32 [n] at 16 kHz."""
+        self.session.feed(samples)
+        self._flush()
+
+    def run(self, command: Callable[[Session], None]) -> None:
+        """Do something to the session; its errors pass through to the caller."""
+        try:
+            command(self.session)
+        finally:
+            self._flush()
+
+    def receive(self, chunk: Chunk) -> None:
+        """A chunk from a stage."""
+        self.session.receive(chunk)
+        self._flush()
+
+    def tick(self) -> None:
+        self.session.tick()
+        self._flush()
+
+    def _flush(self) -> None:
+        for chunk in self.session.chunks():
+            self._pipeline.send(chunk)
+        for event in self.session.events():
+            self._on_event(event)
+
+
+class Conversations:
+    """All conversations of a server, and the pacer that ticks them.
+
+    Args:
+        pipeline: where the stages are; started and stopped by the caller.
+        config: the server's profile.
+    """
+
+    def __init__(self, pipeline: Pipeline, config: OmniConfig, clock: Clock | None = None) -> None:
+        self._pipeline = pipeline
+        self._config = config
+        self._clock = clock or SystemClock()
+        self._open: dict[str, Conversation] = {}
+        self._pacer: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    async def open(self, options: SessionOptions, on_event: OnEvent) -> Conversation:
+        """A new session.
+
+        Raises:
+            SessionCapacity: the server or one of its stages is full.
+        """
+        limit = self._config.server.max_sessions
+        if len(self._open) >= limit:
+            raise SessionCapacity(f"all {limit} sessions of this server are taken; try again soon")
+        session_id = f"sess_{secrets.token_hex(10)}"
+        session = Session(session_id, options, self._config, self._clock)
+        conversation = Conversation(self._pipeline, session, on_event)
+        self._open[session_id] = conversation
+        try:
+            await self._pipeline.open(session_id, conversation.receive)
+        except BaseException:
+            del self._open[session_id]
+            raise
+        conversation.tick()
+        if self._pacer is None:
+            self._pacer = asyncio.create_task(self._pace(), name="pacer")
+        return conversation
+
+    async def close(self, conversation: Conversation) -> None:
+        """End a session; closing it twice is fine."""
+        if self._open.pop(conversation.session.session_id, None):
+            await self._pipeline.close(conversation.session.session_id)
+
+    async def stop(self) -> None:
+        """End every session and the pacer."""
+        for conversation in list(self._open.values()):
+            await self.close(conversation)
+        if self._pacer:
+            self._pacer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._pacer
+            self._pacer = None
+
+    async def _pace(self) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time()
+        while True:
+            # Absolute deadlines: a late tick does not make the next one late. What a long stall
+            # has missed is not made up for tick by tick; sessions look at the clock themselves.
+            deadline = max(deadline + TICK_S, loop.time() - TICK_S)
+            await asyncio.sleep(max(0.0, deadline - loop.time()))
+            for conversation in list(self._open.values()):
+                try:
+                    conversation.tick()
+                except Exception:
+                    log.exception("tick failed", extra={"session": conversation.session.session_id})

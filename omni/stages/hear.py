@@ -1,0 +1,80 @@
+"""Words out of sound, for many sessions on one recogniser.
+
+Hides what is worth recognising: of one session only its latest request, finished turns before
+unfinished ones. Law: nothing is kept between requests but the last hypothesis of a turn, whose
+agreement with the next one makes its words stable.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from omni.models.embedded.whisper import Whisper, stable_prefix
+from omni.types import Chunk, Heard, Recognise, StageName
+
+
+class HearStage:
+    """Args:
+    folder: the recogniser's files.
+    num_threads: cores one recognition may use.
+    context_s: length of the encoder's window, at least.
+    """
+
+    name: StageName = "hear"
+
+    def __init__(self, folder: Path, num_threads: int, context_s: float) -> None:
+        self._folder = folder
+        self._num_threads = num_threads
+        self._context_s = context_s
+        self._waiting: dict[str, Recognise] = {}
+        self._last: dict[str, Heard] = {}
+
+    def load(self) -> None:
+        self._whisper = Whisper(self._folder, self._num_threads)
+        self._whisper.warm_up()
+
+    def open(self, session_id: str) -> None:
+        """Nothing to prepare: requests carry all they need."""
+
+    def close(self, session_id: str) -> None:
+        self._waiting.pop(session_id, None)
+        self._last.pop(session_id, None)
+
+    def has_work(self) -> bool:
+        return bool(self._waiting)
+
+    def step(self, chunks: Sequence[Chunk]) -> list[Chunk]:
+        for chunk in chunks:
+            if isinstance(chunk, Recognise):
+                self._waiting[chunk.session_id] = chunk
+        if not self._waiting:
+            return []
+        chosen = min(self._waiting.values(), key=lambda request: not request.is_final)
+        del self._waiting[chosen.session_id]
+        return [self._recognise(chosen)]
+
+    def _recognise(self, request: Recognise) -> Heard:
+        last = self._last.get(request.session_id)
+        if last and last.turn_id != request.turn_id:
+            last = None
+        transcript = self._whisper.transcribe(
+            request.samples,
+            language=request.language or (last.language if last else None) or None,
+            context_s=self._context_s,
+        )
+        stable = last.stable if last else ""
+        if last:
+            agreed = stable_prefix(last.text, transcript.text)
+            stable = agreed if len(agreed) > len(stable) else stable
+        heard = Heard(
+            request.session_id,
+            request.epoch,
+            request.unit_index,
+            request.turn_id,
+            request.end_sample,
+            transcript.text,
+            stable,
+            transcript.language,
+            request.is_final,
+        )
+        self._last[request.session_id] = heard
+        return heard

@@ -1,0 +1,179 @@
+"""Text into speech, clause by clause, ahead of what is being heard.
+
+Hides where a reply is cut into clauses and how spoken words are matched to written ones. Laws: the
+`text` of a reply's speech, joined, is the reply; the session that is silent longest is served next.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from omni.dialog.clauses import ClauseSplitter
+from omni.dialog.spoken import spoken
+from omni.types import (
+    Chunk,
+    Fence,
+    Samples,
+    Say,
+    Speech,
+    SpeechOptions,
+    StageName,
+    Token,
+    Word,
+    frozen_array,
+)
+
+
+LANGUAGES = {
+    "a": "en",
+    "b": "en",
+    "e": "es",
+    "f": "fr",
+    "h": "hi",
+    "i": "it",
+    "j": "ja",
+    "p": "pt",
+    "z": "zh",
+}
+
+
+class SpokenWord(Protocol):
+    @property
+    def start_ms(self) -> int: ...
+    @property
+    def end_ms(self) -> int: ...
+
+
+class Utterance(Protocol):
+    @property
+    def samples(self) -> Samples: ...  # [n] at 24 kHz
+    @property
+    def words(self) -> Sequence[SpokenWord]: ...
+
+
+class Synthesiser(Protocol):
+    """A voice: plain words in, sound and the times of the words out."""
+
+    def synthesise(self, text: str, voice: str, speed: float) -> Utterance: ...
+
+
+@dataclass(slots=True, eq=False)
+class _Reply:
+    """A reply being spoken: what waits to be, in order."""
+
+    head: Chunk  # the first chunk of it, for its stamp
+    response_id: str
+    speech: SpeechOptions
+    splitter: ClauseSplitter
+    clauses: deque[str] = field(default_factory=deque)
+    is_written: bool = False
+    num_pieces: int = 0
+
+
+class SpeakStage:
+    """Args:
+    make_synthesiser: loads the voice; called on the worker thread.
+    make_splitter: a fresh cutter of clauses, one per reply.
+    """
+
+    name: StageName = "speak"
+
+    def __init__(
+        self,
+        make_synthesiser: Callable[[], Synthesiser],
+        make_splitter: Callable[[], ClauseSplitter],
+    ) -> None:
+        self._make_synthesiser = make_synthesiser
+        self._make_splitter = make_splitter
+        self._replies: dict[str, _Reply] = {}  # by session
+
+    def load(self) -> None:
+        self._voice = self._make_synthesiser()
+
+    def open(self, session_id: str) -> None:
+        """Nothing to prepare: the reply brings its voice."""
+
+    def close(self, session_id: str) -> None:
+        self._replies.pop(session_id, None)
+
+    def has_work(self) -> bool:
+        return any(_is_due(reply) for reply in self._replies.values())
+
+    def step(self, chunks: Sequence[Chunk]) -> list[Chunk]:
+        for chunk in chunks:
+            match chunk:
+                case Fence():
+                    self._replies.pop(chunk.session_id, None)
+                case Say():
+                    self._add(chunk, chunk.speech, chunk.text, chunk.is_last)
+                case Token(speech=SpeechOptions() as speech):
+                    self._add(chunk, speech, chunk.text, chunk.finish is not None)
+        due = [reply for reply in self._replies.values() if _is_due(reply)]
+        if not due:
+            return []
+        reply = min(due, key=lambda r: r.num_pieces)
+        piece = self._speak(reply)
+        if piece.is_last:
+            del self._replies[reply.head.session_id]
+        return [piece]
+
+    def _add(self, chunk: Say | Token, speech: SpeechOptions, text: str, is_last: bool) -> None:
+        reply = self._replies.get(chunk.session_id)
+        if reply is None or reply.response_id != chunk.response_id:
+            reply = _Reply(chunk, chunk.response_id, speech, self._make_splitter())
+            self._replies[chunk.session_id] = reply
+        reply.clauses.extend(reply.splitter.feed(text))
+        if is_last:
+            reply.clauses.extend(reply.splitter.finish())
+            reply.is_written = True
+
+    def _speak(self, reply: _Reply) -> Speech:
+        text = reply.clauses.popleft() if reply.clauses else ""
+        words = spoken(text, _language(reply.speech.voice))
+        if words:
+            said = self._voice.synthesise(words, reply.speech.voice, reply.speech.speed)
+            samples, times = said.samples, _match(text, said.words)
+        else:
+            samples, times = frozen_array(np.zeros(0, np.float32)), ()
+        reply.num_pieces += 1
+        head = reply.head
+        return Speech(
+            head.session_id,
+            head.epoch,
+            head.unit_index,
+            reply.response_id,
+            reply.num_pieces - 1,
+            samples,
+            text,
+            times,
+            is_last=reply.is_written and not reply.clauses,
+        )
+
+
+def _is_due(reply: _Reply) -> bool:
+    return bool(reply.clauses) or reply.is_written
+
+
+def _language(voice: str) -> str:
+    """ISO 639-1 code of the language a voice was trained on; its name's first letter tells."""
+    return LANGUAGES.get(voice[:1], "en")
+
+
+def _match(text: str, said: Sequence[SpokenWord]) -> tuple[Word, ...]:
+    """Times for the words as written, from the words as spoken ("3" is written, "three" spoken).
+
+    Where their numbers differ, the spoken words are shared out evenly among the written ones.
+    """
+    written = text.split()
+    if not written or not said:
+        return ()
+    share = len(said) / len(written)
+    bounds = [min(len(said) - 1, int(index * share)) for index in range(len(written))]
+    ends = [max(first, int((index + 1) * share) - 1) for index, first in enumerate(bounds)]
+    return tuple(
+        Word(word, said[first].start_ms, said[min(last, len(said) - 1)].end_ms)
+        for word, first, last in zip(written, bounds, ends, strict=True)
+    )

@@ -1,0 +1,170 @@
+"""The LLM core of a turn-based brain, for many sessions.
+
+Prefills what the user has surely said while they still speak, so that at the end of the turn only
+the last words are left. Law: a reply depends on its prompt alone, never on what was prefilled.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from omni.dialog.tdm import Group, Multiplexer
+from omni.errors import OmniError
+from omni.models.core import Core, Request, Step
+from omni.types import (
+    Chunk,
+    Fence,
+    Heard,
+    Message,
+    Prompt,
+    Seen,
+    StageName,
+    StageReport,
+    Token,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Context:
+    """A session's context: the last prompt's messages, and the turn being spoken."""
+
+    messages: tuple[Message, ...] = ()
+    mux: Multiplexer = field(default_factory=Multiplexer)
+    turn_id: str = ""
+    num_stable: int = 0  # characters of the turn that were multiplexed already
+    turn_text: str = ""
+    prompt: Prompt | None = None  # the reply in the making
+    num_tokens: int = 0
+
+
+class ThinkStage:
+    """Args:
+    make_core: loads the model; called on the worker thread.
+    """
+
+    name: StageName = "think"
+
+    def __init__(self, make_core: Callable[[], Core]) -> None:
+        self._make_core = make_core
+        self._contexts: dict[str, _Context] = {}
+
+    def load(self) -> None:
+        self._core = self._make_core()
+
+    def open(self, session_id: str) -> None:
+        self._contexts[session_id] = _Context()
+
+    def close(self, session_id: str) -> None:
+        if self._contexts.pop(session_id, None):
+            self._core.forget(session_id)
+
+    def has_work(self) -> bool:
+        return self._core.has_work()
+
+    def step(self, chunks: Sequence[Chunk]) -> list[Chunk]:
+        out: list[Chunk] = []
+        for chunk in chunks:
+            try:
+                self._accept(self._contexts[chunk.session_id], chunk)
+            except OmniError as error:
+                log.warning("prompt refused", extra={"session": chunk.session_id})
+                self._contexts[chunk.session_id].prompt = None
+                out.append(_failed(chunk, error))
+        if self._core.has_work():
+            for step in self._core.step():
+                out += self._token(self._contexts[step.session_id], step)
+        return out
+
+    def _accept(self, context: _Context, chunk: Chunk) -> None:
+        match chunk:
+            case Fence():
+                self._core.cancel(chunk.session_id)
+                context.prompt = None
+            case Prompt():
+                context.messages, context.num_tokens = chunk.messages, 0
+                context.prompt = chunk if chunk.max_tokens else None
+                self._submit(chunk)
+            case Heard():
+                self._overhear(context, chunk)
+            case Seen():
+                context.mux.add(chunk.unit_index, Group("vision", chunk.note, chunk.embeddings))
+
+    def _overhear(self, context: _Context, heard: Heard) -> None:
+        """Prefill the words of the present turn that will not change any more."""
+        if heard.turn_id != context.turn_id:
+            context.turn_id, context.num_stable, context.turn_text = heard.turn_id, 0, ""
+        news = heard.stable[context.num_stable :]
+        if not news or context.prompt or not context.messages:
+            return
+        context.num_stable = len(heard.stable)
+        context.mux.add(heard.unit_index, Group("audio", news))
+        for unit in context.mux.close_until(heard.unit_index):
+            context.turn_text += "".join(g.text for g in unit.groups if g.modality == "audio")
+        messages = (*context.messages, Message("user", context.turn_text))
+        self._submit(
+            Prompt(
+                heard.session_id,
+                heard.epoch,
+                heard.unit_index,
+                "",
+                messages,
+                max_tokens=0,
+                temperature=0.0,
+                speech=None,
+            )
+        )
+
+    def _submit(self, prompt: Prompt) -> None:
+        ids = self._core.encode_chat([_template(message) for message in prompt.messages])
+        if prompt.prefix:
+            ids = ids + self._core.encode(prompt.prefix)
+        request = Request(
+            prompt.session_id,
+            prompt.response_id,
+            tuple(ids),
+            prompt.max_tokens,
+            prompt.temperature,
+        )
+        self._core.submit(request)
+
+    def _token(self, context: _Context, step: Step) -> list[Chunk]:
+        prompt = context.prompt
+        if prompt is None or step.request_id != prompt.response_id:
+            return []
+        context.num_tokens += 1
+        if step.finish_reason:
+            context.prompt = None
+        return [
+            Token(
+                prompt.session_id,
+                prompt.epoch,
+                prompt.unit_index,
+                prompt.response_id,
+                context.num_tokens - 1,
+                step.text,
+                prompt.speech,
+                step.finish_reason,
+                step.prompt_tokens,
+                step.cached_tokens,
+                context.num_tokens,
+            )
+        ]
+
+
+def _template(message: Message) -> dict[str, object]:
+    """A message as chat templates read it."""
+    if message.role == "tool":
+        return {"role": "tool", "content": message.text, "tool_call_id": message.call_id}
+    if message.tool_name:
+        call = {"name": message.tool_name, "arguments": message.text}
+        calls = [{"type": "function", "id": message.call_id, "function": call}]
+        return {"role": "assistant", "content": "", "tool_calls": calls}
+    return {"role": message.role, "content": message.text}
+
+
+def _failed(chunk: Chunk, error: OmniError) -> StageReport:
+    return StageReport(
+        chunk.session_id, chunk.epoch, chunk.unit_index, "think", "failed", error.message
+    )

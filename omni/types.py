@@ -1,0 +1,268 @@
+"""What travels between the gateway and the stages, and who receives it.
+
+Every chunk carries `session_id`, `epoch` and `unit_index`. Reply chunks of an older epoch are stale
+and dropped on sight; what the user said or showed never is. Arrays are read-only from birth, so
+that both runtimes behave alike. All times in samples or ms of the user's audio clock.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+Samples = npt.NDArray[np.float32]  # [n], mono, -1..1
+Pixels = npt.NDArray[np.uint8]  # [H, W, 3], RGB
+StageName = Literal["vad", "hear", "see", "think", "speak"]
+Receiver = Literal["vad", "hear", "see", "think", "speak", "gateway"]
+STAGES: Final[tuple[StageName, ...]] = ("vad", "hear", "see", "think", "speak")
+
+
+Array = TypeVar("Array", bound="npt.NDArray[Any]")
+
+
+def frozen_array(array: Array) -> Array:
+    """The same array, read-only."""
+    array.setflags(write=False)
+    return array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chunk:
+    """A run of one modality, or a command about one, on its way to a stage."""
+
+    session_id: str
+    epoch: int
+    unit_index: int
+
+
+# ---- to the ears and eyes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AudioChunk(Chunk):
+    """A frame of the user's sound at 16 kHz; `start_sample` counts from the session's start."""
+
+    start_sample: int
+    samples: Samples  # [n]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recognise(Chunk):
+    """Turn `samples` (a whole turn so far, 16 kHz) into words. Stateless, so a lost ear costs
+    nothing: it is asked again. `is_final`: no more of this turn is expected."""
+
+    turn_id: str
+    samples: Samples  # [n]
+    end_sample: int
+    is_final: bool
+    language: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JudgeTurn(Chunk):
+    """Does this turn, up to `end_sample`, sound finished? `samples` are its last 8 s at 16 kHz."""
+
+    turn_id: str
+    samples: Samples  # [n]
+    end_sample: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PictureChunk(Chunk):
+    """One picture, still encoded (JPEG, PNG or WebP): decoding is the see stage's work."""
+
+    picture_id: str
+    encoded: bytes
+    captured_ms: int
+
+
+# ---- from the ears and eyes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Activity(Chunk):
+    """Probability that the 32 ms ending at `end_sample` hold speech."""
+
+    end_sample: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TurnHint(Chunk):
+    """Probability that the turn, heard up to `end_sample`, is complete."""
+
+    turn_id: str
+    end_sample: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heard(Chunk):
+    """The words of a turn up to `end_sample`; the audio group of its unit.
+
+    `text` is the whole hypothesis and may still change; `stable` is its prefix that will not.
+    Empty text: no speech in it. `embeddings` are the audio tokens of an omni-modal brain.
+    """
+
+    turn_id: str
+    end_sample: int
+    text: str
+    stable: str
+    language: str
+    is_final: bool
+    embeddings: Samples | None = None  # [T, D]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen(Chunk):
+    """What one picture, or the scene by now, shows; the vision group of its unit."""
+
+    picture_id: str
+    captured_ms: int
+    note: str
+    embeddings: Samples | None = None  # [T, D]
+
+
+# ---- thinking and speaking
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Message:
+    """One message of the prompt, in the chat template's terms."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    text: str
+    call_id: str | None = None
+    tool_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SpeechOptions:
+    """How a reply is to be spoken. `speed` is a factor, 1.0 = the voice's own."""
+
+    voice: str
+    speed: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompt(Chunk):
+    """The whole context of one reply. The core re-uses the longest prefix it has cached, so a
+    history that was cut to what was heard cuts the KV cache by itself, and a restarted core loses
+    nothing. `max_tokens=0` only prefills. `prefix` is a reply begun earlier, to be continued.
+    `speech=None`: written reply only."""
+
+    response_id: str
+    messages: tuple[Message, ...]
+    max_tokens: int
+    temperature: float
+    speech: SpeechOptions | None
+    prefix: str = ""
+
+
+Finish = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Token(Chunk):
+    """The next piece of a reply's text; the last one says why it ended and what it cost."""
+
+    response_id: str
+    index: int
+    text: str
+    speech: SpeechOptions | None
+    finish: Finish | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Say(Chunk):
+    """Text to be spoken as part of a reply without being thought first: what a lost voice still
+    owes, or an apology. `is_last`: the reply's sound ends with it."""
+
+    response_id: str
+    text: str
+    speech: SpeechOptions
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Word:
+    """One spoken word and its place, ms from the start of the sound it came with."""
+
+    text: str
+    start_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Speech(Chunk):
+    """A run of the reply's sound at 24 kHz, and the piece of the reply's text that it speaks.
+
+    `text` pieces of a response joined in order are its text so far, white space included: what was
+    heard can be cut from it to the word. `words` are those of `text`, timed from this piece's start.
+    """
+
+    response_id: str
+    index: int
+    samples: Samples  # [n]
+    text: str
+    words: tuple[Word, ...] = ()
+    is_last: bool = False
+
+
+# ---- about the stages themselves
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fence(Chunk):
+    """Everything of this session's replies before `epoch` is void."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StageReport(Chunk):
+    """A stage failed on this session's work (`failed`), died (`lost`) or is back (`restored`)."""
+
+    stage: StageName
+    state: Literal["failed", "lost", "restored"]
+    message: str = ""
+
+
+DESTINATIONS: Final[dict[type[Chunk], tuple[Receiver, ...]]] = {
+    AudioChunk: ("vad",),
+    JudgeTurn: ("vad",),
+    Recognise: ("hear",),
+    PictureChunk: ("see",),
+    Activity: ("gateway",),
+    TurnHint: ("gateway",),
+    Heard: ("think", "gateway"),
+    Seen: ("think", "gateway"),
+    Prompt: ("think",),
+    Token: ("speak", "gateway"),
+    Say: ("speak",),
+    Speech: ("gateway",),
+    Fence: STAGES,
+    StageReport: ("gateway",),
+}
+"""Who receives what: the whole wiring of the pipeline, the same for every runtime."""
+
+REPLY_CHUNKS: Final = (Prompt, Token, Say, Speech)
+"""The chunks that a raised epoch makes stale."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StageHealth:
+    """How a stage fares: `busy_s` of model time for `media_s` of sound or pictures handled."""
+
+    stage: StageName
+    is_ready: bool
+    pid: int
+    queued: int = 0
+    dropped: int = 0
+    steps: int = 0
+    busy_s: float = 0.0
+    media_s: float = 0.0
+    restarts: int = 0
+    detail: dict[str, str] = field(default_factory=dict)
