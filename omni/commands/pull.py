@@ -78,7 +78,8 @@ class Display:
     def _finish(self, progress: assets.Progress) -> None:
         if progress.name in self._tasks:
             self._bars.remove_task(self._tasks.pop(progress.name))
-        self._bars.print(f"{progress.name}: {progress.phase}, {progress.size_bytes:,} bytes")
+        size = f", {progress.size_bytes:,} bytes" if progress.phase == "ready" else ""
+        self._bars.print(f"{progress.name}: {progress.phase}{size}")
 
 
 def _table(settings: config.OmniConfig) -> Table:
