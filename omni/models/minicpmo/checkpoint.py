@@ -6,7 +6,7 @@ one is an error that names it. Weights are read from safetensors only; no code o
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -54,10 +54,21 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype) -> MiniCPMO:
     config = read_config(folder)
     with torch.device("meta"):
         model = MiniCPMO(config)
-    wanted = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    load_into(model, weight_files(folder), device, dtype)
+    # Rotary tables are in no checkpoint; those made on the meta device hold nothing.
+    model.llm.model.rotary_emb = Qwen3RotaryEmbedding(config.llm).to(device)
+    model.tts.model.rotary_emb = LlamaRotaryEmbedding(config.speech.backbone).to(device)
+    return model
+
+
+def load_into(
+    module: nn.Module, paths: Sequence[Path], device: torch.device, dtype: torch.dtype
+) -> None:
+    """Give a module built on the meta device its weights; see `load` for errors."""
+    wanted = {name: tensor.shape for name, tensor in module.state_dict().items()}
     _check_memory(sum(shape.numel() for shape in wanted.values()), device, dtype)
     found: dict[str, Tensor] = {}
-    for name, tensor in _folded(_tensors(folder, device)):
+    for name, tensor in _folded(_tensors(paths, device)):
         if name not in wanted:
             if _UNUSED.fullmatch(name):
                 continue
@@ -73,11 +84,8 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype) -> MiniCPMO:
         raise AssetError(
             f"{len(missing)} tensors are missing, the first is {missing[0]}", param=missing[0]
         )
-    model.load_state_dict(found, assign=True)
-    # Rotary tables are in no checkpoint; those made on the meta device hold nothing.
-    model.llm.model.rotary_emb = Qwen3RotaryEmbedding(config.llm).to(device)
-    model.tts.model.rotary_emb = LlamaRotaryEmbedding(config.speech.backbone).to(device)
-    return model.eval().requires_grad_(False)
+    module.load_state_dict(found, assign=True)
+    module.eval().requires_grad_(False)
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -88,13 +96,15 @@ def weight_files(folder: Path) -> list[Path]:
     else:
         names = ["model.safetensors"]
     for name in names:
-        if not (folder / name).is_file() or Path(name).name != name:
-            raise AssetError(f"{folder} has no {name}", param=name)
+        if Path(name).name != name:
+            raise AssetError(f"the index names {name}, outside its folder", param=name)
     return [folder / name for name in names]
 
 
-def _tensors(folder: Path, device: torch.device) -> Iterator[tuple[str, Tensor]]:
-    for path in weight_files(folder):
+def _tensors(paths: Sequence[Path], device: torch.device) -> Iterator[tuple[str, Tensor]]:
+    for path in paths:
+        if not path.is_file():
+            raise AssetError(f"{path.parent} has no {path.name}", param=path.name)
         with safe_open(path, framework="pt", device=str(device)) as file:
             for name in file.keys():  # noqa: SIM118  (it is no mapping)
                 yield name, file.get_tensor(name)

@@ -1,0 +1,121 @@
+"""The files of token2wav: sizes from `config.json`, weights from safetensors.
+
+Law: every tensor is accounted for, as in the main checkpoint. Nothing is unpickled.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from omni.errors import AssetError, ConfigError
+from omni.models.minicpmo.checkpoint import load_into
+from omni.models.minicpmo.flow_encoder import EncoderDims
+from omni.models.minicpmo.flow_matching import DiTDims
+from omni.models.minicpmo.hift import HiFT, HiFTDims
+from omni.models.minicpmo.token2wav import Flow, StreamDims, Token2Wav, Token2WavDims
+
+_NOISE_FRAMES = 30000
+_NOISE_SEED = 0
+
+
+def load_token2wav(folder: Path, device: torch.device, noise: Tensor | None = None) -> Token2Wav:
+    """Read `config.json`, `flow.safetensors` and `hift.safetensors`, in float32.
+
+    Args:
+        noise: the flow's starting point [frames, mels]; drawn once from a fixed seed if None.
+
+    Raises:
+        ConfigError, AssetError: as for the main checkpoint.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise AssetError(f"{folder} has no config.json", param="token2wav")
+    dims = parse_dims(json.loads(path.read_text()))
+    with torch.device("meta"):
+        flow, hift = Flow(dims), HiFT(dims.hift)
+    load_into(flow, [folder / "flow.safetensors"], device, torch.float32)
+    load_into(hift, [folder / "hift.safetensors"], device, torch.float32)
+    if noise is None:
+        generator = torch.Generator().manual_seed(_NOISE_SEED)
+        noise = torch.randn(_NOISE_FRAMES, dims.dit.num_mels, generator=generator)
+    return Token2Wav(dims, flow, hift, noise)
+
+
+def parse_dims(tree: Mapping[str, Any]) -> Token2WavDims:
+    """Split the tree of token2wav's `config.json`.
+
+    Raises:
+        ConfigError: a missing field; `param` names it.
+    """
+    try:
+        flow, stream = tree["flow"], tree["stream"]
+        return Token2WavDims(
+            num_codes=flow["vocab_size"],
+            speaker_size=flow["spk_embed_dim"],
+            encoder=_encoder(flow["encoder"]),
+            dit=_dit(flow),
+            hift=_hift(tree["hift"]),
+            stream=StreamDims(
+                num_steps=tree["n_timesteps"],
+                lookahead=stream["lookahead"],
+                silence_code=stream["silence_token"],
+                kept_frames=stream["att_cache_keep"],
+                mel_frames=stream["mel_cache_frames"],
+                overlap_samples=stream["source_cache_samples"],
+            ),
+        )
+    except KeyError as missing:
+        name = str(missing.args[0])
+        raise ConfigError(f"token2wav's config.json has no {name}", param=name) from missing
+
+
+def _encoder(tree: Mapping[str, Any]) -> EncoderDims:
+    return EncoderDims(
+        size=tree["dim"],
+        heads=tree["attention_heads"],
+        ffn=tree["linear_units"],
+        num_token_layers=tree["num_blocks"],
+        num_frame_layers=tree["num_up_blocks"],
+        lookahead=tree["pre_lookahead_len"],
+        stride=tree["up_stride"],
+    )
+
+
+def _dit(tree: Mapping[str, Any]) -> DiTDims:
+    dit = tree["dit"]
+    return DiTDims(
+        num_mels=dit["out_channels"],
+        size=dit["hidden"],
+        depth=dit["depth"],
+        heads=dit["num_heads"],
+        head_size=dit["head_dim"],
+        ffn=int(dit["hidden"] * dit["mlp_ratio"]),
+        guidance=tree["inference_cfg_rate"],
+    )
+
+
+def _hift(tree: Mapping[str, Any]) -> HiFTDims:
+    return HiFTDims(
+        num_mels=tree["in_channels"],
+        channels=tree["base_channels"],
+        f0_channels=tree["f0_channels"],
+        num_harmonics=tree["nb_harmonics"],
+        rate_hz=tree["sampling_rate"],
+        sine_amplitude=tree["nsf_alpha"],
+        noise_amplitude=tree["nsf_sigma"],
+        voiced_above_hz=tree["nsf_voiced_threshold"],
+        up_rates=tuple(tree["upsample_rates"]),
+        up_kernels=tuple(tree["upsample_kernel_sizes"]),
+        fft=tree["istft"]["n_fft"],
+        hop=tree["istft"]["hop_len"],
+        kernels=tuple(tree["resblock_kernel_sizes"]),
+        dilations=tuple(map(tuple, tree["resblock_dilation_sizes"])),
+        source_kernels=tuple(tree["source_resblock_kernel_sizes"]),
+        source_dilations=tuple(map(tuple, tree["source_resblock_dilation_sizes"])),
+        slope=tree["lrelu_slope"],
+        limit=tree["audio_limit"],
+    )
