@@ -24,8 +24,8 @@ const $ = (id) => document.getElementById(id);
 const settings = new Settings((change) => call?.send(change));
 const transcript = new Transcript($("transcript"), $("empty"));
 const conversation = new Conversation({
-  item: (item) => transcript.draw(item),
-  dropped: (item) => transcript.drop(item),
+  item: draw,
+  dropped: drop,
   phase: show,
   send: (event) => call?.send(event),
 });
@@ -37,29 +37,34 @@ new Orb($("orb"), () =>
 let call = null;
 let isMuted = false;
 
-async function start({ withMicrophone = true, isReturning = false } = {}) {
+async function start({ withMicrophone = true } = {}) {
   clearToasts();
   show("connecting");
-  const next = new Call({ event: receive, lost: (error) => lost(error) });
+  const next = new Call({ event: receive, lost });
   call = next;
   try {
-    const { microphone, isCleaned } = settings;
-    const sound = withMicrophone ? await openMicrophone(microphone, isCleaned) : null;
     await meter.open();
-    if (withMicrophone) settings.listMicrophones();
-    await next.start(sound, $("voice-out"));
-    meter.watch(sound, next.voice);
+    const microphone = withMicrophone ? await listen() : null;
+    if (call !== next) return microphone?.getTracks().forEach((track) => track.stop());
+    await next.start(microphone, $("voice-out"));
+    meter.watchVoice(next.voice);
   } catch (error) {
-    if (call === next) end();
+    if (call !== next) return; // the user had enough of waiting
+    end();
     throw error;
   }
   next.send(settings.asUpdate());
-  if (isReturning) {
-    for (const item of conversation.replay()) next.send({ type: "conversation.item.create", item });
-  }
-  conversation.reset();
+  for (const item of conversation.replay()) next.send({ type: "conversation.item.create", item });
   mute(isMuted);
   show(conversation.phase);
+}
+
+/** Opens the chosen microphone; its level shows at once. */
+async function listen() {
+  const microphone = await openMicrophone(settings.microphone, settings.isCleaned);
+  meter.watchMicrophone(microphone);
+  settings.listMicrophones();
+  return microphone;
 }
 
 function end() {
@@ -78,20 +83,19 @@ async function begin(options) {
   }
 }
 
-async function lost(error) {
-  const withMicrophone = !$("mute").hidden;
+async function lost(error, withMicrophone) {
   end();
   for (const wait_ms of RETRIES_MS) {
     toast(`${error.message} Connecting again…`);
     await new Promise((resolve) => setTimeout(resolve, wait_ms));
     if (call) return;
     try {
-      return await start({ withMicrophone, isReturning: true });
+      return await start({ withMicrophone });
     } catch (again) {
       error = again instanceof CallError ? again : error;
     }
   }
-  toast(error.message, ["Connect again", () => begin({ withMicrophone, isReturning: true })]);
+  toast(error.message, ["Connect again", () => begin({ withMicrophone })]);
 }
 
 function complain(error) {
@@ -106,11 +110,16 @@ function complain(error) {
 
 function receive(event) {
   conversation.apply(event);
-  if (event.type === "session.created") $("model").textContent = event.session.model ?? "";
+  if (event.type === "session.created") created(event.session);
   if (event.type === "input_audio_buffer.speech_started") meter.resumed();
   if (event.type === "input_audio_buffer.speech_stopped") meter.asked();
   if (event.type === "output_audio_buffer.started") meter.replying();
   if (event.type === "error" && !QUIET_ERRORS.has(event.error.code)) toast(event.error.message);
+}
+
+function created(session) {
+  $("model").textContent = session.model ?? "";
+  settings.adopt(session);
 }
 
 function show(phase) {
@@ -119,9 +128,19 @@ function show(phase) {
   const isOn = phase !== "idle";
   $("call").textContent = isOn ? "Stop" : "Start talking";
   $("call").classList.toggle("danger", isOn);
-  $("mute").hidden = !call?.microphone;
+  $("mute").hidden = !isOn || phase === "connecting";
   $("interrupt").hidden = !isOn;
-  $("interrupt").disabled = phase !== "speaking";
+  $("interrupt").disabled = phase !== "speaking" && phase !== "thinking";
+}
+
+function draw(item) {
+  transcript.draw(item);
+  $("anew").hidden = false;
+}
+
+function drop(item) {
+  transcript.drop(item);
+  $("anew").hidden = conversation.items.size === 0;
 }
 
 function showLatency(v2v_ms) {
@@ -132,8 +151,19 @@ function showLatency(v2v_ms) {
 function mute(isOn) {
   isMuted = isOn;
   call?.mute(isOn);
-  $("mute").setAttribute("aria-pressed", String(isOn));
-  $("mute").textContent = isOn ? "Unmute" : "Mute";
+  const isHeard = Boolean(call?.microphone);
+  $("mute").setAttribute("aria-pressed", String(isHeard && isOn));
+  $("mute").textContent = !isHeard ? "Use microphone" : isOn ? "Unmute" : "Mute";
+}
+
+async function toggleMicrophone() {
+  if (call.microphone) return mute(!isMuted);
+  try {
+    call.attach(await listen());
+    mute(false);
+  } catch (error) {
+    complain(error);
+  }
 }
 
 function interrupt() {
@@ -159,7 +189,11 @@ function showLevel() {
 }
 
 $("call").addEventListener("click", () => (call ? end() : begin()));
-$("mute").addEventListener("click", () => mute(!isMuted));
+$("anew").addEventListener("click", () => {
+  end();
+  conversation.clear();
+});
+$("mute").addEventListener("click", toggleMicrophone);
 $("interrupt").addEventListener("click", interrupt);
 $("composer").addEventListener("submit", (event) => {
   event.preventDefault();

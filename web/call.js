@@ -18,7 +18,7 @@ export class CallError extends Error {
 
 export class Call {
   /**
-   * @param {{event: (event: object) => void, lost: (error: CallError) => void}} on
+   * @param {{event: (event: object) => void, lost: (error: CallError, hadMicrophone: boolean) => void}} on
    *   server events, and the end of a call that nobody asked for
    */
   constructor(on) {
@@ -32,15 +32,14 @@ export class Call {
 
   /**
    * Connects; resolves when events can be sent.
-   * @param {MediaStream | null} microphone null: only listen
+   * @param {MediaStream | null} microphone null: none yet
    * @param {HTMLAudioElement} speaker plays the reply; through an element, because the browser's
    *   echo canceller takes its reference from there
    */
   async start(microphone, speaker) {
-    this.microphone = microphone;
     const peer = (this.peer = new RTCPeerConnection({ iceServers: [] }));
-    if (microphone) peer.addTrack(microphone.getAudioTracks()[0], microphone);
-    else peer.addTransceiver("audio", { direction: "recvonly" });
+    this.way = peer.addTransceiver("audio", { direction: "sendrecv" });
+    if (microphone) this.attach(microphone);
     peer.ontrack = ({ track }) => {
       this.voice.addTrack(track);
       speaker.srcObject = this.voice;
@@ -57,6 +56,12 @@ export class Call {
     }
     channel.onclose = () => this.#lose();
     peer.onconnectionstatechange = () => this.#watch(peer.connectionState);
+  }
+
+  /** @param {MediaStream} microphone heard from now on */
+  attach(microphone) {
+    this.microphone = microphone;
+    this.way.sender.replaceTrack(microphone.getAudioTracks()[0]);
   }
 
   /** Ends the call from our side; harmless if there is none. */
@@ -102,8 +107,9 @@ export class Call {
   }
 
   #lose() {
+    const hadMicrophone = this.microphone !== null;
     this.stop();
-    this.on.lost(new CallError("lost", "The connection was lost."));
+    this.on.lost(new CallError("lost", "The connection was lost."), hadMicrophone);
   }
 }
 

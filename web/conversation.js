@@ -23,6 +23,11 @@ export class Conversation {
     for (const item of this.items.values()) if (item.state === "open") this.#close(item);
   }
 
+  /** Forgets everything. */
+  clear() {
+    for (const id of [...this.items.keys()]) this.drop(id);
+  }
+
   get phase() {
     if (this.isHearing) return "hearing";
     if (this.isSpeaking) return "speaking";

@@ -25,13 +25,14 @@ export class Meter {
     this.heard_s = 0;
     this.asked_s = null; // when the user's last turn ended, while its reply is awaited
     this.isReplying = false;
-    this.context = null;
+    this.context = this.node = null;
   }
 
   /** Opens the clock; call it from a click, browsers allow sound only then. */
   async open() {
     this.context = new AudioContext({ latencyHint: "interactive" });
     await this.context.resume();
+    if (!this.context.audioWorklet) return; // plain http elsewhere: no levels, but words
     await this.context.audioWorklet.addModule("meter-worklet.js");
     this.node = new AudioWorkletNode(this.context, "meter", {
       numberOfInputs: 2,
@@ -40,19 +41,22 @@ export class Meter {
     this.node.port.onmessage = ({ data }) => this.#measure(data);
   }
 
-  /** @param {MediaStream | null} microphone @param {MediaStream} voice */
-  watch(microphone, voice) {
-    [microphone, voice].forEach((stream, input) => {
-      if (!stream?.getAudioTracks().length) return;
-      this.context.createMediaStreamSource(stream).connect(this.node, 0, input);
-    });
+  /** @param {MediaStream} stream */
+  watchMicrophone(stream) {
+    if (this.node) this.context.createMediaStreamSource(stream).connect(this.node, 0, 0);
+  }
+
+  /** @param {MediaStream} stream the replies, already playing in an audio element */
+  watchVoice(stream) {
+    if (this.node) this.context.createMediaStreamSource(stream).connect(this.node, 0, 1);
   }
 
   async close() {
     this.microphone = this.voice = 0;
     this.asked_s = null;
-    await this.context?.close();
-    this.context = null;
+    const { context } = this;
+    this.context = this.node = null;
+    await context?.close();
   }
 
   /** The user has finished: the next sound of ours is the reply. */

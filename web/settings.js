@@ -9,6 +9,7 @@ export class Settings {
   /** @param {(event: object) => void} onChange receives a session.update when a choice changes */
   constructor(onChange) {
     this.stored = read();
+    this.ownInstructions = "";
     $("instructions").value = this.stored.instructions ?? "";
     $("clean").checked = this.stored.isCleaned ?? true;
     this.#theme(this.stored.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
@@ -33,10 +34,17 @@ export class Settings {
     return $("clean").checked;
   }
 
+  /** @param {object} session as the server makes it when it is asked for nothing */
+  adopt(session) {
+    this.ownInstructions = session.instructions ?? "";
+    $("instructions").placeholder = this.ownInstructions;
+  }
+
   /** All choices that concern the server; what was left alone is left to it. */
   asUpdate() {
     const session = { type: "realtime" };
-    if ($("instructions").value.trim()) session.instructions = $("instructions").value.trim();
+    const instructions = $("instructions").value.trim() || this.ownInstructions;
+    if (instructions) session.instructions = instructions;
     if ($("voice").value) session.audio = { output: { voice: $("voice").value } };
     return { type: "session.update", session };
   }

@@ -1,0 +1,274 @@
+"""A real server, a real browser with a fake microphone, and ears for what the browser received."""
+
+import contextlib
+import io
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import jiwer
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from omni import assets, config
+from omni.media.audio import resample
+from omni.models.embedded.whisper import Whisper
+
+MEDIA = Path(__file__).parent.parent / "media"
+MICROPHONE_RATE_HZ = 48000
+READY_S = 240
+REPLY_S = 90
+LAUNCH = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+    "--use-fake-device-for-media-stream",
+]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--screenshot", type=Path, help="save a picture of a conversation here")
+
+
+# ---- the server
+
+
+@dataclass
+class Server:
+    """`omni serve` in its own process, on one port for life, so that it can die and come back."""
+
+    arguments: tuple[str, ...]
+    log: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        command = [str(Path(sys.executable).with_name("omni")), "serve", *self.arguments]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "--set", f"server.port={self.port}"], stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + READY_S
+        while not self._is_ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                pytest.fail(f"the server did not get ready:\n{self.log.read_text()[-4000:]}")
+            time.sleep(0.5)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        if self.process is None:
+            return
+        self.process.send_signal(how)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process = None
+
+    def _is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+def _server(folder: Path, *arguments: str) -> Server:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return Server(arguments, folder / "server.log", port)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The product as people run it: Ray, the embedded brain."""
+    made = _server(tmp_path_factory.mktemp("server"))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def stub_server(tmp_path: Path) -> Iterator[Server]:
+    """A server without models, for what concerns the page alone."""
+    made = _server(tmp_path, "--config", "stub", "--runtime", "local")
+    made.start()
+    yield made
+    made.stop()
+
+
+# ---- the browser
+
+
+def _microphone(path: Path, parts: tuple[str | float, ...]) -> Path:
+    """What the user says: recordings by name, and pauses in seconds; silence for ever after.
+
+    The browser plays it from the moment the microphone is opened, before the call is up, hence
+    the lead.
+    """
+    pieces = [np.zeros(2 * MICROPHONE_RATE_HZ, np.float32)]
+    for part in parts:
+        if isinstance(part, str):
+            samples, rate_hz = soundfile.read(MEDIA / part, dtype="float32", always_2d=True)
+            pieces.append(resample(samples.mean(axis=1), rate_hz, MICROPHONE_RATE_HZ))
+        else:
+            pieces.append(np.zeros(int(part * MICROPHONE_RATE_HZ), np.float32))
+    soundfile.write(path, np.concatenate(pieces), MICROPHONE_RATE_HZ, subtype="PCM_16")
+    return path
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What the browser received, and the page's phases on the same clock (ms)."""
+
+    samples: NDArray[np.float32]  # [n] at 16 kHz
+    phases: list[tuple[str, float]]
+
+    def between(self, start_ms: float, end_ms: float | None = None) -> NDArray[np.float32]:
+        """The sound from one time to another, or to the end."""
+        end = None if end_ms is None else int(end_ms * 16)
+        return self.samples[int(max(0, start_ms) * 16) : end]
+
+    def times_of(self, phase: str) -> list[float]:
+        return [at_ms for name, at_ms in self.phases if name == phase]
+
+
+class Playground:
+    """The page in a browser, as a user handles it."""
+
+    def __init__(self, page: Any, screenshot: Path | None) -> None:
+        self.page = page
+        self.troubles: list[str] = []
+        self.hosts: set[str] = set()
+        self._screenshot = screenshot
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        page.on("request", lambda request: self.hosts.add(request.url.split("/")[2]))
+
+    def start(self) -> None:
+        self.page.get_by_role("button", name="Start talking").click()
+
+    def instruct(self, words: str) -> None:
+        self.page.get_by_text("Instructions", exact=True).click()
+        self.page.get_by_label("Instructions").fill(words)
+        self.page.get_by_text("Instructions", exact=True).click()
+
+    def take_microphone_as_it_is(self) -> None:
+        """A recording has no echo to remove, and must arrive unaltered."""
+        self.page.get_by_label("Remove echo and noise").uncheck()
+
+    def await_phase(self, *phases: str) -> None:
+        wanted = ", ".join(f'body[data-phase="{phase}"]' for phase in phases)
+        self.page.locator(wanted).wait_for(timeout=REPLY_S * 1000)
+
+    def turn(self, role: str, number: int) -> Any:
+        """The row of the `number`th thing that `role` said, from 1; waits until it is there."""
+        row = self.page.locator(f"#transcript .{role}").nth(number - 1)
+        row.wait_for(timeout=REPLY_S * 1000)
+        return row
+
+    def await_state(self, row: Any, state: str) -> str:
+        """Wait for a row to be open, done or cut; returns its words."""
+        row.and_(self.page.locator(f'[data-state="{state}"]')).wait_for(timeout=REPLY_S * 1000)
+        return str(row.locator("p").inner_text())
+
+    def picture(self) -> None:
+        if self._screenshot:
+            self._screenshot.parent.mkdir(parents=True, exist_ok=True)
+            self.page.screenshot(path=self._screenshot)
+
+    def recording(self) -> Recording:
+        """Ends the recording and returns it."""
+        taken = self.page.evaluate("takeRecording()")
+        samples = _decode(bytes(taken["audio"]))
+        return Recording(samples, [(name, at_ms) for name, at_ms in taken["phases"]])
+
+    def _console(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.troubles.append(message.text)
+
+
+def _decode(container: bytes) -> NDArray[np.float32]:
+    resampler = av.AudioResampler("flt", "mono", 16000)
+    pieces = []
+    with av.open(io.BytesIO(container)) as media:
+        for frame in media.decode(audio=0):
+            pieces += [out.to_ndarray()[0] for out in resampler.resample(frame)]
+    return np.concatenate(pieces)
+
+
+OpenPage = Callable[..., Playground]
+
+
+@pytest.fixture
+def open_page(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[OpenPage]:
+    """`open_page(server, "question.wav", 8.0, "more.wav")`; `is_allowed=False` refuses the
+    microphone."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    with contextlib.ExitStack() as stack:
+        playwright = stack.enter_context(sync_api.sync_playwright())
+
+        def open_(server: Server, *said: str | float, is_allowed: bool = True) -> Playground:
+            microphone = _microphone(tmp_path / "microphone.wav", said)
+            consent = "use-fake-ui-for-media-stream" if is_allowed else "deny-permission-prompts"
+            source = f"--use-file-for-fake-audio-capture={microphone}%noloop"
+            browser = playwright.chromium.launch(
+                executable_path=chromium, args=[*LAUNCH, f"--{consent}", source]
+            )
+            stack.callback(browser.close)
+            page = browser.new_page(viewport={"width": 1280, "height": 800})
+            page.add_init_script(path=Path(__file__).with_name("recorder.js"))
+            playground = Playground(page, request.config.getoption("--screenshot", None))
+            page.goto(server.url)
+            return playground
+
+        yield open_
+
+
+# ---- the ears
+
+
+@pytest.fixture(scope="session")
+def recognise() -> Callable[[NDArray[np.float32]], str]:
+    """What a listener understands: samples [n] at 16 kHz to words."""
+    whisper = Whisper(assets.folder(config.load("embedded"), "whisper"), num_threads=2)
+    return lambda samples: whisper.transcribe(samples, language="en").text
+
+
+@pytest.fixture(scope="session")
+def word_error_rate() -> Callable[[str, str], float]:
+    def rate(shown: str, heard: str) -> float:
+        return float(jiwer.wer(_plain(shown), _plain(heard)))
+
+    return rate
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^\w' ]+", " ", text.lower().replace("’", "'"))

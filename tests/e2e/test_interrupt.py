@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.models, pytest.mark.ray]
+
+LONG = "Whatever you are asked, tell a long story of ten sentences about a sailor and the sea."
+SHORT = "Answer in one short sentence."
+QUIET_RMS = 0.003
+FLUSH_MS = 700  # what the network and the browser's jitter buffer may still hold
+
+
+def test_talking_over_a_reply_stops_it_for_good(open_page, server, recognise, word_error_rate):
+    page = open_page(server, "weather_question.wav", 12.0, "dangerous_situation.wav")
+    page.take_microphone_as_it_is()
+    page.instruct(LONG)
+    page.start()
+
+    page.await_phase("speaking")
+    first = page.turn("assistant", 1)
+    page.await_phase("hearing")
+    page.instruct(SHORT)
+    assert "interrupted" in page.await_state(first, "cut")
+
+    second = page.await_state(page.turn("user", 2), "done")
+    assert word_error_rate("Have you ever been in a dangerous situation?", second) <= 0.2
+    answer = page.await_state(page.turn("assistant", 2), "done")
+    page.await_phase("listening")
+    page.page.wait_for_timeout(500)
+
+    heard = page.recording()
+    interrupted_ms = heard.times_of("hearing")[1]
+    answered_ms = heard.times_of("speaking")[1]
+    assert rms(heard.between(interrupted_ms - 2000, interrupted_ms)) > QUIET_RMS
+    silence = heard.between(interrupted_ms + FLUSH_MS, answered_ms)
+    assert len(silence) > 0
+    assert rms(silence) < QUIET_RMS
+    rest = recognise(heard.between(answered_ms - 300))
+    assert word_error_rate(answer, rest) <= 0.2, "of the first reply, nothing comes afterwards"
+
+
+def rms(samples):
+    return float(np.sqrt(np.mean(samples**2)))

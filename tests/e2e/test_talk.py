@@ -1,0 +1,28 @@
+import numpy as np
+import pytest
+
+pytestmark = [pytest.mark.browser, pytest.mark.models, pytest.mark.ray]
+
+
+def test_a_spoken_question_is_shown_and_answered_by_voice(
+    open_page, server, recognise, word_error_rate
+):
+    page = open_page(server, "weather_question.wav")
+    page.take_microphone_as_it_is()
+    page.start()
+
+    asked = page.await_state(page.turn("user", 1), "done")
+    assert word_error_rate("What is the weather in Paris?", asked) <= 0.2
+
+    page.await_phase("speaking")
+    reply = page.await_state(page.turn("assistant", 1), "done")
+    page.picture()
+    page.await_phase("listening")
+    page.page.wait_for_timeout(500)  # the last of it is still in the browser's buffer
+
+    heard = page.recording()
+    assert word_error_rate(reply, recognise(heard.samples)) <= 0.2
+    until_speech = heard.between(200, heard.times_of("hearing")[0])
+    assert np.abs(until_speech).max() < 0.01, "nothing sounds before there is a question"
+    assert page.page.locator("#v2v").inner_text().endswith(" s")
+    assert page.page.get_by_role("alert").inner_text() == ""
