@@ -202,7 +202,7 @@ class Speech(Chunk):
     """A run of the reply's sound at 24 kHz, and the piece of the reply's text that it speaks.
 
     `text` pieces of a response joined in order are its text so far, white space included: what was
-    heard can be cut from it to the word. `words` are those of `text`, timed from this piece's start.
+    heard can be cut from it to the word. `words` are those of `text`, timed from its start.
     """
 
     response_id: str

@@ -52,13 +52,14 @@ class Playout:
 
         A frame is cut short only at the reply's end; a tail that may still grow waits.
         """
+        if self._origin_ms is not None and not self.is_drained:
+            # A stall is heard as silence: the clock of the reply stands still with it, or what
+            # comes after would run further ahead than the lead.
+            behind_ms = now_ms - self._origin_ms - self.released_samples * 1000 / RATE_HZ
+            self._origin_ms += max(0.0, behind_ms)
         frames = []
         while (frame := self._next_frame(now_ms)) is not None:
             frames.append(frame)
-        if self._origin_ms is not None and not self.is_drained:
-            # A stall is heard as silence: the clock of the reply stands still with it.
-            behind_ms = now_ms - self._origin_ms - self.released_samples * 1000 / RATE_HZ
-            self._origin_ms += max(0.0, behind_ms)
         return frames
 
     def played_samples(self, now_ms: float) -> int:

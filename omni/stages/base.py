@@ -1,7 +1,7 @@
 """What a stage is: streaming and state around a model, without I/O.
 
 A stage is stepped by a runner (omni.stages.runner) from one worker thread, with whatever has
-arrived for all its sessions; it never blocks on anything but its model, and never sees stale chunks.
+arrived for all its sessions; it blocks on nothing but its model, and sees no stale chunks.
 """
 
 from collections.abc import Sequence

@@ -21,6 +21,7 @@ from omni.types import (
     Chunk,
     Fence,
     PictureChunk,
+    Recognise,
     Speech,
     StageHealth,
     StageReport,
@@ -167,7 +168,7 @@ def inbox_limits(queue_ms: int) -> Callable[[Chunk], Limit | None]:
 
 def _media_s(chunk: Chunk) -> float:
     match chunk:
-        case AudioChunk():
+        case AudioChunk() | Recognise(is_final=True):
             return len(chunk.samples) / 16000
         case Speech():
             return len(chunk.samples) / 24000

@@ -26,7 +26,6 @@ from omni.types import (
     frozen_array,
 )
 
-
 LANGUAGES = {
     "a": "en",
     "b": "en",

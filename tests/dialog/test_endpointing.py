@@ -1,0 +1,104 @@
+"""Beginnings, pauses and ends, from probabilities alone."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omni.config import load
+from omni.dialog.endpointing import Boundary, Endpointer
+from omni.dialog.options import default_options
+
+DETECTION = default_options(load("stub")).turn_detection
+assert DETECTION is not None
+WINDOW = 512
+MIN_SPEECH_MS = 160
+PAUSE_MS = 128
+
+
+def follow(endpointer: Endpointer, probabilities: Iterable[float]) -> list[Boundary]:
+    boundaries = []
+    for index, probability in enumerate(probabilities, 1):
+        boundary = endpointer.feed(index * WINDOW, probability, MIN_SPEECH_MS)
+        if boundary:
+            boundaries.append(boundary)
+    return boundaries
+
+
+def windows(seconds: float) -> int:
+    return round(seconds * 16000 / WINDOW)
+
+
+def test_a_turn() -> None:
+    heard = follow(Endpointer(DETECTION, PAUSE_MS), [0.0] * 10 + [0.9] * 30 + [0.0] * 40)
+    assert [(b.kind, b.at_sample // WINDOW) for b in heard] == [
+        ("began", 10),
+        ("paused", 40),
+        ("ended", 40),
+    ]
+
+
+def test_a_click_is_no_beginning() -> None:
+    assert not follow(Endpointer(DETECTION, PAUSE_MS), [0.0, 0.9, 0.9, 0.9] * 20 + [0.0] * 40)
+
+
+def test_a_pause_inside_a_sentence_is_taken_back() -> None:
+    heard = follow(
+        Endpointer(DETECTION, PAUSE_MS), [0.9] * 20 + [0.0] * 8 + [0.9] * 20 + [0.0] * 40
+    )
+    assert [b.kind for b in heard] == ["began", "paused", "resumed", "paused", "ended"]
+
+
+def test_a_click_in_a_pause_does_not_take_it_back() -> None:
+    heard = follow(Endpointer(DETECTION, PAUSE_MS), [0.9] * 20 + [0.0] * 6 + [0.9] + [0.0] * 40)
+    assert [b.kind for b in heard] == ["began", "paused", "ended"]
+
+
+def test_a_hint_of_more_lengthens_the_pause_and_never_shortens_it() -> None:
+    ends = []
+    for is_complete in (None, True, False):
+        endpointer = Endpointer(DETECTION, PAUSE_MS)
+        follow(endpointer, [0.9] * 20)
+        silence = 0
+        while endpointer.state != "quiet":
+            silence += 1
+            boundary = endpointer.feed((20 + silence) * WINDOW, 0.0, MIN_SPEECH_MS)
+            if boundary and boundary.kind == "paused" and is_complete is not None:
+                endpointer.hint(is_complete)
+        ends.append(silence)
+    assert ends[0] == ends[1] == windows(DETECTION.silence_duration_ms / 1000)
+    assert ends[2] == windows(DETECTION.max_silence_ms / 1000)
+
+
+def test_speech_goes_on_a_little_below_the_threshold_that_began_it() -> None:
+    assert follow(Endpointer(DETECTION, PAUSE_MS), [0.9] + [0.4] * 10)[0].kind == "began"
+    assert not follow(Endpointer(DETECTION, PAUSE_MS), [0.4] * 10)
+
+
+@given(st.lists(st.floats(0, 1), max_size=300), st.floats(0.1, 0.9))
+def test_boundaries_alternate_and_never_go_back(
+    probabilities: list[float], threshold: float
+) -> None:
+    endpointer = Endpointer(replace(DETECTION, threshold=threshold), PAUSE_MS)
+    allowed = {
+        None: {"began"},
+        "began": {"paused"},
+        "paused": {"resumed", "ended"},
+        "resumed": {"paused"},
+        "ended": {"began"},
+    }
+    before: Boundary | None = None
+    for boundary in follow(endpointer, probabilities):
+        assert boundary.kind in allowed[before.kind if before else None]
+        if before and boundary.kind != "ended":
+            assert boundary.at_sample >= before.at_sample
+        before = boundary
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.8])
+def test_the_threshold_can_change_while_it_runs(threshold: float) -> None:
+    endpointer = Endpointer(DETECTION, PAUSE_MS)
+    endpointer.detection = replace(DETECTION, threshold=threshold)
+    assert bool(follow(endpointer, [0.5] * 20)) == (threshold < 0.5)
