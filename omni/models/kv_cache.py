@@ -1,7 +1,8 @@
 """Keys and values of many contexts in one pool, under any transformers decoder.
 
 Hides where a token's keys lie and how a ragged batch attends. Law: a token's position is its index
-in its slot, so cutting, copying and closing a hole leave a cache that a fresh run would have made.
+in its slot (plus what was skipped), so cutting, copying and closing a hole leave a cache that a
+fresh run would have made.
 """
 
 from collections.abc import Sequence
@@ -58,6 +59,15 @@ class Span:
     length: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Tail:
+    """Tokens taken from the end of a slot; the first was at index `start`."""
+
+    start: int
+    keys: Tensor  # [L, H, T, D]
+    values: Tensor
+
+
 class SlotPool:
     """`num_slots` contexts of at most `slot_tokens` tokens each; memory is fixed from the start.
 
@@ -72,6 +82,7 @@ class SlotPool:
         self.values = torch.empty_like(self.keys)
         self._inv_freq = shape.inv_freq.to(like.device)
         self._lengths = [0] * num_slots
+        self._skipped = [0] * num_slots
         self._free = list(range(num_slots - 1, -1, -1))
         # One call for all decoding slots costs a copy of their keys: worth it where calls are dear.
         self.is_decode_grouped = like.device.type != "cpu"
@@ -81,7 +92,7 @@ class SlotPool:
         if not self._free:
             raise SessionCapacity(f"all {len(self._lengths)} model contexts are in use")
         slot = self._free.pop()
-        self._lengths[slot] = 0
+        self._lengths[slot] = self._skipped[slot] = 0
         return slot
 
     def release(self, slot: int) -> None:
@@ -98,6 +109,38 @@ class SlotPool:
         if not 0 <= length <= self._lengths[slot]:
             raise ValueError(f"slot {slot} has {self._lengths[slot]} tokens, not {length}")
         self._lengths[slot] = length
+        if length == 0:
+            self._skipped[slot] = 0
+
+    def skip(self, slot: int, num_positions: int) -> None:
+        """Leave positions unused: later tokens are that much further from earlier ones."""
+        self._skipped[slot] += num_positions
+
+    def position(self, slot: int) -> int:
+        """Where the slot's next token will be."""
+        return self._lengths[slot] + self._skipped[slot]
+
+    def cut_tail(self, slot: int, start: int) -> Tail:
+        """Take out all tokens from index `start` on, to be put back with `append`."""
+        rows = slice(start, self._lengths[slot])
+        tail = Tail(
+            start, self.keys[:, slot, :, rows].clone(), self.values[:, slot, :, rows].clone()
+        )
+        self.truncate(slot, start)
+        return tail
+
+    def append(self, slot: int, tail: Tail) -> None:
+        """Put a tail after what the slot now holds, its keys rotated to where they come to lie."""
+        start = self._lengths[slot]
+        end = start + tail.keys.shape[2]
+        if end > self.slot_tokens:
+            raise StageError(
+                f"{end} tokens exceed the context of {self.slot_tokens}",
+                code="context_length_exceeded",
+            )
+        self.keys[:, slot, :, start:end] = _rotate(tail.keys, self._inv_freq * (start - tail.start))
+        self.values[:, slot, :, start:end] = tail.values
+        self._lengths[slot] = end
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Make the target hold the source's first `length` tokens, and nothing else."""
@@ -106,6 +149,7 @@ class SlotPool:
         self.keys[:, target, :, :length] = self.keys[:, source, :, :length]
         self.values[:, target, :, :length] = self.values[:, source, :, :length]
         self._lengths[target] = length
+        self._skipped[target] = self._skipped[source]
 
     def fork(self, slot: int) -> int:
         """A new slot with the same tokens. Raises SessionCapacity if there is none."""
@@ -122,11 +166,9 @@ class SlotPool:
         length = self._lengths[slot]
         if not 0 <= start <= end <= length:
             raise ValueError(f"slot {slot} has {length} tokens, no {start}..{end}")
-        hole = end - start
-        moved = _rotate(self.keys[:, slot, :, end:length], self._inv_freq * -hole)
-        self.keys[:, slot, :, start : length - hole] = moved
-        self.values[:, slot, :, start : length - hole] = self.values[:, slot, :, end:length].clone()
-        self._lengths[slot] = length - hole
+        tail = self.cut_tail(slot, end)
+        self._lengths[slot] = start
+        self.append(slot, tail)
 
     def extend(self, spans: Sequence[Span]) -> "Batch":
         """Make room for new tokens of several slots; the batch is then passed to the decoder.
@@ -143,9 +185,10 @@ class SlotPool:
                     code="context_length_exceeded",
                 )
         starts = [self._lengths[span.slot] for span in spans]
+        skipped = [self._skipped[span.slot] for span in spans]
         for span in spans:
             self._lengths[span.slot] += span.length
-        return Batch(self, spans, starts)
+        return Batch(self, spans, starts, skipped)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,13 +208,20 @@ class Batch:
     Given to the decoder as the keyword `kv`; every layer writes its keys and attends through it.
     """
 
-    def __init__(self, pool: SlotPool, spans: Sequence[Span], starts: Sequence[int]) -> None:
+    def __init__(
+        self,
+        pool: SlotPool,
+        spans: Sequence[Span],
+        starts: Sequence[int],
+        skipped: Sequence[int],
+    ) -> None:
         device = pool.keys.device
         self._pool = pool
         self._slots = torch.tensor([s.slot for s in spans for _ in range(s.length)], device=device)
         rows = [start + i for s, start in zip(spans, starts, strict=True) for i in range(s.length)]
         self._rows = torch.tensor(rows, device=device)
-        self.positions = self._rows[None]
+        offsets = [skip for s, skip in zip(spans, skipped, strict=True) for _ in range(s.length)]
+        self.positions = (self._rows + torch.tensor(offsets, device=device))[None]
         self._groups = list(self._group(spans, starts))
 
     def _group(self, spans: Sequence[Span], starts: Sequence[int]) -> "list[_Group]":
