@@ -16,6 +16,12 @@ const PHASES = {
   thinking: ["Thinking", "Putting an answer together."],
   speaking: ["Speaking", "Talk over it, or press Esc, and it stops."],
 };
+const TIMINGS = {
+  end_of_turn_ms: "turn over",
+  recognised_ms: "understood",
+  first_token_ms: "first word",
+  first_audio_ms: "first sound",
+};
 const RETRIES_MS = [500, 2000, 5000];
 const QUIET_ERRORS = new Set(["response_cancel_not_active"]);
 
@@ -114,6 +120,7 @@ function receive(event) {
   if (event.type === "input_audio_buffer.speech_started") meter.resumed();
   if (event.type === "input_audio_buffer.speech_stopped") meter.asked();
   if (event.type === "output_audio_buffer.started") meter.replying();
+  if (event.type === "omni.response.timings") showTimings(event);
   if (event.type === "error" && !QUIET_ERRORS.has(event.error.code)) toast(event.error.message);
 }
 
@@ -146,6 +153,14 @@ function drop(item) {
 function showLatency(v2v_ms) {
   $("latency").hidden = false;
   $("v2v").textContent = `${(v2v_ms / 1000).toFixed(2)} s`;
+}
+
+/** The server's own figures: seconds from the last sound of the user's turn. */
+function showTimings(event) {
+  $("timings").textContent = Object.entries(TIMINGS)
+    .filter(([name]) => event[name] != null)
+    .map(([name, label]) => `${label} ${(event[name] / 1000).toFixed(2)}`)
+    .join(" · ");
 }
 
 function mute(isOn) {

@@ -3,7 +3,7 @@
  * Hides signalling, and turns everything that can go wrong into a `CallError` in words.
  */
 
-const CALLS = "/v1/realtime/calls";
+const CALLS = "/v1/realtime/calls?extensions=omni";
 const GATHER_MS = 1000;
 const CONNECT_MS = 15000;
 const SILENCE_MS = 4000; // a broken path is given this long to mend

@@ -1,6 +1,6 @@
 /**
- * Measures the microphone and the reply as they sound, on one clock: levels for the eye, and the
- * time from the user's last sound to the first sound of the reply.
+ * How loud both sides are, and how long a reply took to begin, on one clock. The delay counts from
+ * the user's last sound to the first sound of the reply, as this machine hears them.
  */
 
 const VOICE_RMS = 0.003; // the reply is silent or clearly not
