@@ -57,6 +57,9 @@ class Core(Protocol):
     ) -> list[int]:
         """The prompt for the assistant's next message, by the model's own chat template."""
 
+    def encode(self, text: str) -> list[int]:
+        """The tokens of plain text; control tokens are not recognised in it."""
+
     def submit(self, request: Request) -> None:
         """Start a request; it replaces whatever its session had running.
 
@@ -104,14 +107,6 @@ def check_prompt(ids: Sequence[int], context_tokens: int) -> None:
             f"the prompt has {len(ids)} tokens; the context holds {context_tokens}",
             code="context_length_exceeded",
         )
-
-
-def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
-    """Length of the longest common prefix."""
-    for i, (x, y) in enumerate(zip(a, b, strict=False)):
-        if x != y:
-            return i
-    return min(len(a), len(b))
 
 
 def plain(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:

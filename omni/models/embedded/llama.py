@@ -12,17 +12,16 @@ import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import xllamacpp
 
-from omni.errors import AssetError, SessionCapacity, StageError
-from omni.models.core import ChatMessage, Request, Step, check_prompt, common_prefix, plain
+from omni.errors import AssetError, StageError
+from omni.models.core import ChatMessage, Request, Step, check_prompt, plain
+from omni.models.slots import Slot, SlotTable, worth_copying
 
 BATCH_TOKENS = 64  # a prefill can be cancelled, and others decode, after this many tokens
-COPY_GAIN_TOKENS = 16  # copying a slot costs about as much as computing a few tokens
 POLL_S = 0.02
 
 
@@ -39,8 +38,9 @@ class LlamaCore:
         if not model.is_file():
             raise AssetError(f"no model file {model.name}: run `omni pull`", param=model.name)
         self._context_tokens = context_tokens
-        self._slots = [_Slot(index) for index in range(num_slots)]
+        self._slots = SlotTable(num_slots)
         self._running: dict[str, _Job] = {}
+        self._unended: list[_Job] = []
         self._events: queue.SimpleQueue[tuple[_Job, Step | StageError]] = queue.SimpleQueue()
         # A cancelled job holds its thread until its next callback: its successor needs another.
         self._pool = ThreadPoolExecutor(2 * num_slots, thread_name_prefix="llama")
@@ -64,18 +64,22 @@ class LlamaCore:
         if tools:
             body["tools"] = list(tools)
         prompt = self._loopback.post("/apply-template", body)["prompt"]
-        tokens = {"content": prompt, "add_special": False, "parse_special": True}
-        ids: list[int] = self._loopback.post("/tokenize", tokens)["tokens"]
+        return self._tokenise({"content": prompt, "parse_special": True})
+
+    def encode(self, text: str) -> list[int]:
+        return self._tokenise({"content": text, "parse_special": False})
+
+    def _tokenise(self, body: Mapping[str, Any]) -> list[int]:
+        ids: list[int] = self._loopback.post("/tokenize", {**body, "add_special": False})["tokens"]
         return ids
 
     def submit(self, request: Request) -> None:
         check_prompt(request.ids, self._context_tokens)
         self.cancel(request.session_id)
-        slot = self._slot_of(request.session_id, request.ids)
+        slot = self._slots.claim(request.session_id, request.ids)
         self._seed(slot, request.ids)
         job = _Job(request, slot)
-        slot.ids = request.ids
-        slot.jobs.append(job)
+        self._unended.append(job)
         self._running[request.session_id] = job
         self._pool.submit(self._run, job)
 
@@ -86,19 +90,16 @@ class LlamaCore:
 
     def forget(self, session_id: str) -> None:
         self.cancel(session_id)
-        for slot in self._slots:
-            if slot.session_id == session_id:
-                slot.session_id = None
+        self._slots.free(session_id)
 
     def fork(self, session_id: str, new_session_id: str) -> None:
-        source = self._find(session_id)
-        slot = self._slot_of(new_session_id, source.ids if source else ())
-        if source:
-            self._seed(slot, source.ids)
+        source = self._slots.find(session_id)
+        ids = source.cached if source else ()
+        self._seed(self._slots.claim(new_session_id, ids), ids)
 
     def cached_tokens(self, session_id: str) -> int:
-        slot = self._find(session_id)
-        return slot.num_cached if slot else 0
+        slot = self._slots.find(session_id)
+        return len(slot.cached) if slot else 0
 
     def step(self) -> list[Step]:
         steps: list[Step] = []
@@ -136,35 +137,18 @@ class LlamaCore:
         del self._server
         self._folder.cleanup()
 
-    def _find(self, session_id: str) -> "_Slot | None":
-        return next((slot for slot in self._slots if slot.session_id == session_id), None)
-
-    def _slot_of(self, session_id: str, ids: Sequence[int]) -> "_Slot":
-        """The session's slot, or the free one whose left-over cache suits the ids best."""
-        slot = self._find(session_id)
-        if slot:
-            return slot
-        free = [slot for slot in self._slots if slot.session_id is None]
-        if not free:
-            raise SessionCapacity(f"all {len(self._slots)} model contexts are in use")
-        slot = max(free, key=lambda s: common_prefix(s.ids[: s.num_cached], ids))
-        slot.session_id = session_id
-        return slot
-
-    def _seed(self, slot: "_Slot", ids: Sequence[int]) -> None:
-        """Copy the longest matching prefix that another slot at rest holds, if it is longer."""
-
-        def match(s: _Slot) -> int:
-            return common_prefix(s.ids[: s.num_cached], ids)
-
-        at_rest = [s for s in self._slots if not s.is_busy()]
-        source = max(at_rest, key=match, default=slot)
-        if slot.is_busy() or match(source) < match(slot) + COPY_GAIN_TOKENS:
+    def _seed(self, slot: Slot, ids: Sequence[int]) -> None:
+        """Copy what another slot at rest holds of the ids, if that saves work."""
+        self._unended = [job for job in self._unended if not job.is_done.is_set()]
+        busy = {job.slot.index for job in self._unended}
+        if slot.index in busy:
             return
-        name = {"filename": f"slot{slot.index}"}
-        self._loopback.post(f"/slots/{source.index}?action=save", name)
-        self._loopback.post(f"/slots/{slot.index}?action=restore", name)
-        slot.ids, slot.num_cached = source.ids, source.num_cached
+        source = worth_copying(slot, ids, (s for s in self._slots if s.index not in busy))
+        if source:
+            name = {"filename": f"slot{slot.index}"}
+            self._loopback.post(f"/slots/{source.index}?action=save", name)
+            self._loopback.post(f"/slots/{slot.index}?action=restore", name)
+            slot.cached = source.cached
 
     def _run(self, job: "_Job") -> None:
         """On a pool thread: one completion, from prompt to end or cancel."""
@@ -183,36 +167,23 @@ class LlamaCore:
                 self._events.put((job, StageError(f"llama.cpp: {part['error'].get('message')}")))
                 return True
             step = job.read(part)
+            if step and step.finish_reason:
+                job.is_done.set()  # before the step is seen: its reader may copy the slot at once
             if step and not job.is_cancelled.is_set():
                 self._events.put((job, step))
         return job.is_cancelled.is_set()
 
 
-@dataclass(slots=True, eq=False)
-class _Slot:
-    """A context of the server. The first `num_cached` of `ids` are computed in it (at least)."""
-
-    index: int
-    session_id: str | None = None
-    ids: tuple[int, ...] = ()
-    num_cached: int = 0
-    jobs: list["_Job"] = field(default_factory=list)
-
-    def is_busy(self) -> bool:
-        self.jobs = [job for job in self.jobs if not job.is_done.is_set()]
-        return bool(self.jobs)
-
-
 class _Job:
     """One request in its slot, and what is known of its progress."""
 
-    def __init__(self, request: Request, slot: _Slot) -> None:
+    def __init__(self, request: Request, slot: Slot) -> None:
         self.request = request
         self.is_cancelled = threading.Event()
         self.is_done = threading.Event()
-        self._slot = slot
+        self.slot = slot
         self._cached_tokens = 0
-        slot.num_cached = common_prefix(slot.ids[: slot.num_cached], request.ids)
+        slot.cached = request.ids[: slot.match(request.ids)]
 
     def body(self) -> dict[str, Any]:
         request = self.request
@@ -221,7 +192,7 @@ class _Job:
             "n_predict": max(1, request.max_tokens),
             "temperature": request.temperature,
             "seed": request.seed,
-            "id_slot": self._slot.index,
+            "id_slot": self.slot.index,
             "cache_prompt": True,
             "stream": True,
             "return_progress": True,
@@ -232,8 +203,8 @@ class _Job:
         if progress := part.get("prompt_progress"):
             if progress["processed"] == progress["cache"]:
                 self._cached_tokens = progress["cache"]
-            if self._slot.ids is self.request.ids:
-                self._slot.num_cached = progress["processed"]
+            if not self.is_cancelled.is_set():
+                self.slot.cached = self.request.ids[: progress["processed"]]
             return None
         choice = part["choices"][0]
         text, reason = choice["text"], choice["finish_reason"]
