@@ -20,7 +20,7 @@ from actors.link import Address, Link, Stream, dial
 from actors.stage_actor import Build
 from actors.wire import SCHEMA, Hello
 from omni.config import OmniConfig
-from omni.errors import OmniError, SessionError, StageError, StageLost
+from omni.errors import OmniError, SessionError, StageError, StageLost, StageTimeout
 from omni.pipeline import Sink
 from omni.stages.build import build_stage, stage_names
 from omni.types import (
@@ -183,11 +183,16 @@ class RayPipeline:
         incarnation = lane.restarts
         lane.opened.clear()
         lane.actor = self._cluster.spawn(lane.name, self._config, self._build, incarnation)
-        lane.address = await lane.actor.start(
-            str(self._folder / f"{lane.name}-{incarnation}"),
-            self._me.token,
-            self._config.runtime.start_timeout_s,
-        )
+        socket = str(self._folder / f"{lane.name}-{incarnation}")
+        timeout_s = self._config.runtime.start_timeout_s
+        try:
+            lane.address = await lane.actor.start(socket, self._me.token, timeout_s)
+        except StageTimeout as error:
+            raise StageTimeout(f"{lane.name}: not ready within {timeout_s:g} s") from error
+        except StageError:
+            raise  # it names the stage already
+        except OmniError as error:
+            raise StageError(f"{lane.name}: {error.message}", error.code) from error
 
     async def _adopt(self, lane: _Lane) -> Stream:
         """Tell a fresh actor all it must know, and the others where it is; then connect to it."""
