@@ -46,7 +46,7 @@ let isMuted = false;
 async function start({ withMicrophone = true } = {}) {
   clearToasts();
   show("connecting");
-  const next = new Call({ event: receive, lost });
+  const next = new Call(settings.headers, { event: receive, lost });
   call = next;
   try {
     await meter.open();
@@ -110,6 +110,7 @@ function complain(error) {
     throw error;
   }
   const isDeaf = error.code === "microphone" || error.code === "insecure";
+  if (error.code === "key") settings.askKey();
   if (isDeaf) toast(error.message, ["Type instead", () => begin({ withMicrophone: false })]);
   else toast(error.message, ["Try again", () => begin()]);
 }

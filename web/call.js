@@ -18,10 +18,12 @@ export class CallError extends Error {
 
 export class Call {
   /**
+   * @param {Record<string, string>} headers what the server must be shown
    * @param {{event: (event: object) => void, lost: (error: CallError, hadMicrophone: boolean) => void}} on
    *   server events, and the end of a call that nobody asked for
    */
-  constructor(on) {
+  constructor(headers, on) {
+    this.headers = headers;
     this.on = on;
     this.peer = null;
     this.channel = null;
@@ -90,7 +92,7 @@ export class Call {
     try {
       answer = await fetch(CALLS, {
         method: "POST",
-        headers: { "Content-Type": "application/sdp" },
+        headers: { ...this.headers, "Content-Type": "application/sdp" },
         body: peer.localDescription.sdp,
       });
     } catch {
@@ -150,6 +152,9 @@ const MICROPHONE = {
 async function refused(answer) {
   const body = await answer.json().catch(() => ({}));
   const reason = body.error?.message ?? `It said ${answer.status}.`;
+  if (answer.status === 401) {
+    return new CallError("key", "This server wants its key. Enter it below and start again.");
+  }
   if (answer.status === 429) {
     return new CallError("busy", `The server is busy. Try again in a moment. ${reason}`);
   }

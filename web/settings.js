@@ -2,7 +2,7 @@
 
 import { fillVoices } from "./voices.js";
 
-const KEY = "omni.settings";
+const STORE = "omni.settings";
 const $ = (id) => document.getElementById(id);
 
 export class Settings {
@@ -12,8 +12,10 @@ export class Settings {
     this.ownInstructions = "";
     $("instructions").value = this.stored.instructions ?? "";
     $("clean").checked = this.stored.isCleaned ?? true;
-    this.#theme(this.stored.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light"));
+    const isDark = matchMedia("(prefers-color-scheme: dark)").matches;
+    this.#theme(this.stored.theme ?? (isDark ? "dark" : "light"));
     this.#listVoices();
+    $("key").addEventListener("change", () => this.#listVoices());
     $("voice").addEventListener("change", () => this.#keep("voice", $("voice").value, onChange));
     $("instructions").addEventListener("change", () =>
       this.#keep("instructions", $("instructions").value.trim(), onChange),
@@ -24,6 +26,17 @@ export class Settings {
       this.#theme(theme);
       this.#keep("theme", theme);
     });
+  }
+
+  /** What a server that is kept to itself must be shown; the key is forgotten with the page. */
+  get headers() {
+    const key = $("key").value.trim();
+    return key ? { Authorization: `Bearer ${key}` } : {};
+  }
+
+  askKey() {
+    $("key-field").hidden = false;
+    $("key").focus();
   }
 
   get microphone() {
@@ -62,7 +75,7 @@ export class Settings {
   }
 
   async #listVoices() {
-    const answer = await fetch("/v1/voices").catch(() => null);
+    const answer = await fetch("/v1/voices", { headers: this.headers }).catch(() => null);
     const known = answer?.ok ? await answer.json() : { voices: [] };
     const chosen = known.voices.includes(this.stored.voice) ? this.stored.voice : known.default;
     fillVoices($("voice"), known.voices, chosen);
@@ -71,7 +84,7 @@ export class Settings {
 
   #keep(name, value, onChange) {
     this.stored[name] = value;
-    localStorage.setItem(KEY, JSON.stringify(this.stored));
+    localStorage.setItem(STORE, JSON.stringify(this.stored));
     onChange?.(this.asUpdate());
   }
 
@@ -83,7 +96,7 @@ export class Settings {
 
 function read() {
   try {
-    return JSON.parse(localStorage.getItem(KEY)) ?? {};
+    return JSON.parse(localStorage.getItem(STORE)) ?? {};
   } catch {
     return {};
   }

@@ -103,13 +103,27 @@ def test_a_blocked_microphone_leaves_the_keyboard(open_page, stub_server):
 def test_a_full_server_says_so(open_page, stub_server):
     first = open_page(stub_server)
     refusal = {"error": {"message": "All sessions are taken."}}
-    first.page.route("**/v1/realtime/calls", lambda route: route.fulfill(status=429, json=refusal))
+    first.page.route("**/v1/realtime/calls*", lambda route: route.fulfill(status=429, json=refusal))
     first.start()
     alert = first.page.get_by_role("alert")
     alert.get_by_text("The server is busy").wait_for()
     first.page.unroute_all()
     alert.get_by_role("button", name="Try again").click()
     first.await_phase("listening")
+
+
+def test_a_guarded_server_is_shown_the_key(open_page, stub_server):
+    def guard(route):
+        is_known = route.request.headers.get("authorization") == "Bearer sesame"
+        route.fallback() if is_known else route.fulfill(status=401, json={})
+
+    page = open_page(stub_server)
+    page.page.route("**/v1/realtime/calls*", guard)
+    page.start()
+    page.page.get_by_role("alert").get_by_text("This server wants its key").wait_for()
+    page.page.get_by_label("Key").fill("sesame")
+    page.page.get_by_role("button", name="Try again").click()
+    page.await_phase("listening")
 
 
 def test_it_comes_back_when_the_server_does(open_page, stub_server):
