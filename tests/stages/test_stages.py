@@ -132,7 +132,7 @@ def test_stable_words_are_prefilled_while_the_user_speaks() -> None:
         assert drain(stage, heard) == []
     assert core.texts[1:] == ["what is", "what is the weather"]
     assert all(request.max_tokens == 0 for request in core.requests)
-    drain(stage, Heard("s", 0, 0, "next turn", 2, "so", "so", "en", is_final=False))
+    drain(stage, Heard("s", 0, 3, "next turn", 2, "so", "so", "en", is_final=False))
     assert core.texts[-1] == "so"
 
 
