@@ -1,66 +1,83 @@
-"""Transformers' causal decoders fed with rows of embeddings, several sequences in one pass.
+"""Contexts of a decoder: the LLM's and the speech LM's, each a slot of an engine's pool.
 
-Hides padding, positions and masks. Law: feeding rows in any grouping gives the same states.
+Hides slots behind an object that knows its length and gives its slot back.
 """
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
-from transformers import LlamaModel, Qwen3ForCausalLM, Qwen3Model
+from torch import Tensor
+from transformers import Qwen3ForCausalLM
 
-from omni.models.minicpmo.kv import Batch, KeyValues
+from omni.models.engine import Engine, Segment
 
 
-@torch.inference_mode()
-def feed(
-    model: Qwen3Model | LlamaModel, sequences: Sequence[KeyValues], rows: Sequence[Tensor]
-) -> list[Tensor]:
-    """Append embeddings to each sequence's context.
+class Context:
+    """What one sequence has seen. Raises SessionCapacity if the engine has no slot left."""
 
-    Args:
-        sequences: grow by their rows.
-        rows: new embeddings of each sequence, at least one. [n, D]
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.slot = engine.pool.acquire()
 
-    Returns:
-        States of the new rows after the final norm. [n, D]
-    """
-    batch = Batch(sequences, [len(r) for r in rows])
-    padded = nn.utils.rnn.pad_sequence(list(rows), batch_first=True)  # [B, n, D]
-    hidden: Tensor = model(
-        inputs_embeds=padded,
-        position_ids=batch.positions().to(padded.device),
-        attention_mask=batch.causal_mask().to(padded.device),
-        past_key_values=batch,
-        use_cache=True,
-    ).last_hidden_state
-    return [h[: len(r)] for h, r in zip(hidden, rows, strict=True)]
+    def __len__(self) -> int:
+        return self.engine.pool.length(self.slot)
+
+    @property
+    def position(self) -> int:
+        """Where the next row will be."""
+        return self.engine.pool.position(self.slot)
+
+    def clear(self) -> None:
+        self.engine.pool.truncate(self.slot, 0)
+
+    def close(self) -> None:
+        self.engine.pool.release(self.slot)
+
+    def drop(self, start: int, stop: int) -> None:
+        """Forget rows [start, stop); later ones move to the positions that are now theirs."""
+        self.engine.pool.drop(self.slot, start, stop)
+
+    def replace(self, start: int, stop: int, rows: Tensor) -> None:
+        """Put other rows [n, D] where [start, stop) was; later ones move."""
+        tail = self.engine.pool.cut_tail(self.slot, stop)
+        self.engine.pool.truncate(self.slot, start)
+        feed(self.engine, [self], [rows])
+        self.engine.pool.append(self.slot, tail)
+
+
+def feed(engine: Engine, contexts: Sequence[Context], rows: Sequence[Tensor]) -> list[Tensor]:
+    """Append rows [n, D] to each context; states of the new rows after the final norm. [n, D]"""
+    pairs = zip(contexts, rows, strict=True)
+    return engine.forward([Segment(context.slot, r) for context, r in pairs])
 
 
 class LanguageModel:
-    """Qwen3 with contexts of its own making."""
+    """Qwen3 over a pool of contexts.
 
-    def __init__(self, model: Qwen3ForCausalLM) -> None:
-        self.model = model.model
+    Args:
+        num_contexts: sessions that can be open at once.
+        context_tokens: rows each of them can hold.
+    """
+
+    def __init__(self, model: Qwen3ForCausalLM, num_contexts: int, context_tokens: int) -> None:
         self.head = model.lm_head
-        self.device = model.lm_head.weight.device
+        self.table = model.model.embed_tokens
+        self.engine = Engine(model.model, num_contexts, context_tokens)
 
+    def open(self) -> Context:
+        return Context(self.engine)
+
+    @torch.inference_mode()
     def embed(self, ids: Sequence[int]) -> Tensor:
         """[n, D]"""
-        with torch.inference_mode():
-            rows: Tensor = self.model.embed_tokens(torch.tensor(ids, device=self.device))
+        rows: Tensor = self.table(torch.tensor(ids, device=self.table.weight.device))
         return rows
 
-    def feed(self, sequences: Sequence[KeyValues], rows: Sequence[Tensor]) -> list[Tensor]:
-        return feed(self.model, sequences, rows)
+    def feed(self, contexts: Sequence[Context], rows: Sequence[Tensor]) -> list[Tensor]:
+        return feed(self.engine, contexts, rows)
 
     @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:
         """[..., D] to float32 [..., vocabulary]."""
         logits: Tensor = self.head(hidden)
         return logits.float()
-
-    def drop(self, sequence: KeyValues, start: int, stop: int) -> None:
-        """Forget rows [start, stop); later ones move to the positions that are now theirs."""
-        sequence.cut(start, stop)
-        sequence.rotate(self.model.rotary_emb, start, start - stop)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 _LOOKAHEAD_KERNEL = 3
 _UP_KERNEL = 5
@@ -81,8 +81,8 @@ class FeedForward(nn.Module):
         self.w_2 = nn.Linear(ffn, size)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.w_2(F.silu(self.w_1(x)))
-        return x
+        y: Tensor = self.w_2(functional.silu(self.w_1(x)))
+        return y
 
 
 class ConformerLayer(nn.Module):
@@ -107,8 +107,8 @@ class Embed(nn.Module):
         self.out = nn.Sequential(nn.Linear(size, size), nn.LayerNorm(size, eps=1e-5))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.out(x) * math.sqrt(x.shape[-1])
-        return x
+        y: Tensor = self.out(x) * math.sqrt(x.shape[-1])
+        return y
 
 
 class LookAhead(nn.Module):
@@ -122,7 +122,7 @@ class LookAhead(nn.Module):
 
     def forward(self, x: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
         """[B, n + lookahead, d] to [B, n, d]."""
-        y = F.leaky_relu(self.conv1(x.transpose(1, 2)))  # [B, d, n]
+        y = functional.leaky_relu(self.conv1(x.transpose(1, 2)))  # [B, d, n]
         y = torch.cat([cache, y], dim=2)
         mixed: Tensor = self.conv2(y).transpose(1, 2)
         return x[:, : mixed.shape[1]] + mixed, y[..., 1 - _LOOKAHEAD_KERNEL :]
@@ -169,7 +169,7 @@ class FlowEncoder(nn.Module):
 
     def flush(self, x: Tensor) -> Tensor:
         """Put silence where the look-ahead of the last tokens would be."""
-        return F.pad(x, (0, 0, 0, self.dims.lookahead))
+        return functional.pad(x, (0, 0, 0, self.dims.lookahead))
 
     def empty_cache(self, batch: int) -> EncoderCache:
         d = self.dims

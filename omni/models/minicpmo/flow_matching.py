@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 _KERNEL = 3
 _TIME_SIZE = 256
@@ -57,7 +57,7 @@ class Attention(nn.Module):
         )
         cache = torch.cat([torch.cat([self.k_norm(k), v], dim=-1), cache], dim=2)
         k, v = cache.chunk(2, dim=-1)
-        attended = F.scaled_dot_product_attention(self.q_norm(q), k, v)
+        attended = functional.scaled_dot_product_attention(self.q_norm(q), k, v)
         return self.proj(attended.transpose(1, 2).flatten(2)), cache
 
 
@@ -77,7 +77,7 @@ class ConvBlock(nn.Module):
     def forward(self, x: Tensor, cache: Tensor) -> tuple[Tensor, Tensor]:
         first, second = cache.chunk(2, dim=1)  # [B, d, 2]
         x = torch.cat([first, x.transpose(1, 2)], dim=2)
-        y = F.mish(self.block["3"](self.block["1"](x).transpose(1, 2)))
+        y = functional.mish(self.block["3"](self.block["1"](x).transpose(1, 2)))
         y = torch.cat([second, y.transpose(1, 2)], dim=2)
         kept = torch.cat([x[..., 1 - _KERNEL :], y[..., 1 - _KERNEL :]], dim=1)
         return self.block["6"](y).transpose(1, 2), kept
@@ -90,8 +90,8 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(ffn, size)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
-        return x
+        y: Tensor = self.fc2(functional.gelu(self.fc1(x), approximate="tanh"))
+        return y
 
 
 class Block(nn.Module):
@@ -122,8 +122,8 @@ class FinalLayer(nn.Module):
         self.linear = nn.Linear(dims.size, dims.num_mels)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        x = self.linear(_modulated(x, self.adaLN_modulation(time)))
-        return x
+        y: Tensor = self.linear(_modulated(x, self.adaLN_modulation(time)))
+        return y
 
 
 class TimeEmbedder(nn.Module):
@@ -136,8 +136,8 @@ class TimeEmbedder(nn.Module):
         rates = torch.exp(-math.log(10000) * torch.arange(half).float() / half).to(time.device)
         angles = time[..., None].float() * _TIME_SCALE * rates
         angles = torch.cat([angles.cos(), angles.sin()], dim=-1)
-        time = self.mlp(angles.to(self.mlp[0].weight.dtype))
-        return time
+        y: Tensor = self.mlp(angles.to(time))
+        return y
 
 
 class DiT(nn.Module):
@@ -182,9 +182,7 @@ class Target:
     prompt: Tensor  # [B, n, mels], zeros where there is no recorded mel
 
 
-def integrate(
-    dit: DiT, noise: Tensor, target: Target, cache: DiTCache
-) -> tuple[Tensor, DiTCache]:
+def integrate(dit: DiT, noise: Tensor, target: Target, cache: DiTCache) -> tuple[Tensor, DiTCache]:
     """Walk from noise to mel in as many Euler steps as the cache has.
 
     Args:
@@ -215,4 +213,4 @@ def integrate(
 
 def _modulated(x: Tensor, modulation: Tensor) -> Tensor:
     shift, scale = modulation[..., : 2 * x.shape[-1]].chunk(2, dim=-1)
-    return F.layer_norm(x, x.shape[-1:], eps=1e-6) * (1 + scale) + shift
+    return functional.layer_norm(x, x.shape[-1:], eps=1e-6) * (1 + scale) + shift

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoderLayer
 
@@ -27,23 +27,22 @@ class AudioTower(nn.Module):
         self.conv1 = nn.Conv1d(config.num_mel_bins, size, kernel_size=3, padding=1)
         self.conv2 = nn.Conv1d(size, size, kernel_size=3, stride=2, padding=1)
         self.embed_positions = nn.Embedding(config.max_source_positions, size)
-        self.layers = nn.ModuleList(
-            WhisperEncoderLayer(config) for _ in range(config.encoder_layers)
-        )
-        for index, layer in enumerate(self.layers):
+        layers = [WhisperEncoderLayer(config) for _ in range(config.encoder_layers)]
+        for index, layer in enumerate(layers):
             layer.self_attn.layer_idx = index  # transformers leaves it out, and so its cache
+        self.layers = nn.ModuleList(layers)
         self.layer_norm = nn.LayerNorm(size)
 
     def convolve(self, mel: Tensor) -> Tensor:
         """[B, 80, T] to [B, (T - 1) // 2 + 1, D]."""
-        x: Tensor = F.gelu(self.conv2(F.gelu(self.conv1(mel))))
+        x: Tensor = functional.gelu(self.conv2(functional.gelu(self.conv1(mel))))
         return x.transpose(1, 2)
 
     def transform(self, x: Tensor, mask: Tensor | None, cache: Batch | None = None) -> Tensor:
         for layer in self.layers:
             x = layer(x, mask, past_key_values=cache)
-        x = self.layer_norm(x)
-        return x
+        y: Tensor = self.layer_norm(x)
+        return y
 
 
 class Projector(nn.Module):
@@ -55,8 +54,8 @@ class Projector(nn.Module):
         self.linear2 = nn.Linear(size, size)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.linear2(F.relu(self.linear1(x)))
-        return x
+        y: Tensor = self.linear2(functional.relu(self.linear1(x)))
+        return y
 
 
 class Ear:
@@ -82,13 +81,13 @@ class Ear:
         for past, chunk in zip(pasts, chunks, strict=True):
             # The released code counts the convolved frames before their context is cut.
             if len(past) + (chunk.frames.shape[1] - 1) // 2 + 1 >= len(table):
-                past.cut(0)
+                past.clear()
             x = self.tower.convolve(chunk.frames.to(table)[None])[0]
             x = x[(chunk.left + 1) // 2 : len(x) - (chunk.right + 1) // 2]
             rows.append(x + table[len(past) : len(past) + len(x)])
         batch = Batch(pasts, [len(row) for row in rows])
         padded = nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        mask = batch.full_mask()
+        mask = batch.mask()
         hidden = self.tower.transform(
             padded, None if mask is None else mask.to(padded.device), batch
         )
@@ -98,7 +97,7 @@ class Ear:
     def embed(self, hidden: Tensor) -> Tensor:
         """Encoder states [..., T, d] to LLM embeddings [..., T // pool, D]."""
         x: Tensor = self.projector(hidden).transpose(-1, -2)
-        return F.avg_pool1d(x, self.pool).transpose(-1, -2)
+        return functional.avg_pool1d(x, self.pool).transpose(-1, -2)
 
     @torch.inference_mode()
     def clips(self, clips: Sequence[Tensor], chunk_s: float | None) -> list[Tensor]:
@@ -112,10 +111,12 @@ class Ear:
             Embeddings of each clip. [about n / 1600, D]
         """
         table = self.tower.embed_positions.weight
-        pieces = [clip(piece) for sound in clips for piece in sound.split(PIECE_SAMPLES)]
+        pieces = [clip(piece) for sound in clips for piece in torch.split(sound, PIECE_SAMPLES)]
         num_frames = [piece.shape[1] for piece in pieces]
         longest = max(num_frames)
-        mel = torch.stack([F.pad(piece, (0, longest - piece.shape[1])) for piece in pieces])
+        mel = torch.stack(
+            [functional.pad(piece, (0, longest - piece.shape[1])) for piece in pieces]
+        )
         x = self.tower.convolve(mel.to(table))  # [B, L, d]
         x = x + table[: x.shape[1]]
         mask = _offline_mask(x.shape[1], num_frames, chunk_s).to(x.device)

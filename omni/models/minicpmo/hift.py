@@ -9,7 +9,7 @@ from math import pi, prod
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 _MAX_MAGNITUDE = 100.0
 _SNAKE_EPS = 1e-9
@@ -113,9 +113,9 @@ class Source(nn.Module):
         turns = (f0 * harmonics / dims.rate_hz) % 1  # [B, samples, H]
         turns[:, 0] += noise.phase
         # Phases are summed at the frame rate and interpolated, not summed sample by sample.
-        turns = F.interpolate(turns.transpose(1, 2), scale_factor=1 / scale, mode="linear")
+        turns = functional.interpolate(turns.transpose(1, 2), scale_factor=1 / scale, mode="linear")
         phase = turns.cumsum(-1) * 2 * pi
-        phase = F.interpolate(phase * scale, scale_factor=float(scale), mode="linear")
+        phase = functional.interpolate(phase * scale, scale_factor=float(scale), mode="linear")
         voiced = (f0 > dims.voiced_above_hz).to(f0)  # [B, samples, 1]
         sines = phase.transpose(1, 2).sin() * dims.sine_amplitude
         breath = voiced * dims.noise_amplitude + (1 - voiced) * dims.sine_amplitude / 3
@@ -159,13 +159,13 @@ class HiFT(nn.Module):
         spectrum = torch.cat([stft.real, stft.imag], dim=1).to(mel)  # [B, fft + 2, F]
         x = self.conv_pre(mel)
         for stage, up in enumerate(self.ups):
-            x = up(F.leaky_relu(x, self.dims.slope))
+            x = up(functional.leaky_relu(x, self.dims.slope))
             if stage == len(self.ups) - 1:
-                x = F.pad(x, (1, 0), mode="reflect")
+                x = functional.pad(x, (1, 0), mode="reflect")
             x = x + self.source_resblocks[stage](self.source_downs[stage](spectrum))
             blocks = range(stage * len(self.dims.kernels), (stage + 1) * len(self.dims.kernels))
             x = torch.stack([self.resblocks[i](x) for i in blocks]).mean(0)
-        x = self.conv_post(F.leaky_relu(x)).float()
+        x = self.conv_post(functional.leaky_relu(x)).float()
         bins = self.dims.fft // 2 + 1
         magnitude = x[:, :bins].exp().clamp(max=_MAX_MAGNITUDE)
         phase = x[:, bins:].sin()

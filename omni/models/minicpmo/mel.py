@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 from transformers.audio_utils import mel_filter_bank
 
 RATE_HZ = 16000
@@ -63,8 +63,10 @@ def clip(samples: Tensor) -> Tensor:
     if not 0 < len(samples) <= PIECE_SAMPLES:
         raise ValueError(f"a piece has 1 to {PIECE_SAMPLES} samples, not {len(samples)}")
     num_frames = -(-len(samples) // HOP)
-    padded = F.pad(samples, (0, min(num_frames * HOP + _WINDOW, PIECE_SAMPLES) - len(samples)))
-    padded = F.pad(padded[None], (_HALF, _HALF), mode="reflect")[0]
+    padded = functional.pad(
+        samples, (0, min(num_frames * HOP + _WINDOW, PIECE_SAMPLES) - len(samples))
+    )
+    padded = functional.pad(padded[None], (_HALF, _HALF), mode="reflect")[0]
     log_mel = spectrum(padded)[:, :num_frames]
     return normalise(log_mel, log_mel.max().item() - _RANGE)
 
@@ -118,14 +120,16 @@ class MelStream:
             self.start -= _DROPPED // HOP
             self.maxima = self.maxima[_DROPPED // HOP :]
             # The new first frames see a reflection of what follows instead of what was dropped.
-            edge = F.pad(self.samples[None, : 2 * _WINDOW], (_HALF, 0), mode="reflect")[0]
+            edge = functional.pad(self.samples[None, : 2 * _WINDOW], (_HALF, 0), mode="reflect")[0]
             edge_frames = -(-_HALF // HOP)
             self.maxima[:edge_frames] = spectrum(edge)[:, :edge_frames].amax(0)
 
     def _window_from(self, frame: int) -> Tensor:
         """The samples under `frame` and all that follow, reflected at the buffer's ends."""
         start = frame * HOP - _HALF
-        padded = F.pad(self.samples[None, max(start, 0) :], (max(-start, 0), _HALF), mode="reflect")
+        padded = functional.pad(
+            self.samples[None, max(start, 0) :], (max(-start, 0), _HALF), mode="reflect"
+        )
         return padded[0, : -HOP if len(self.samples) % HOP == 0 else None]
 
     def _floor(self, fresh: Tensor, from_frame: int) -> float:

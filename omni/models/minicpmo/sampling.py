@@ -5,6 +5,7 @@ code's to the letter, including what looks odd in them; sources are named at eac
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -182,10 +183,9 @@ def speech_penalised(logits: Tensor, codes: Sequence[Sequence[int]], rule: Speec
     """Make recent codes less likely, once for each time they occur. [B, codes]"""
     scores = logits.clone()
     for row, said in enumerate(codes):
-        recent = torch.tensor(said[-rule.repetition_window :], dtype=torch.long)
-        ids, counts = recent.unique(return_counts=True)
-        ids = ids.to(scores.device)
-        penalty = (rule.repetition_penalty ** counts.float()).to(scores)
+        counts = Counter(said[-rule.repetition_window :])
+        ids = list(counts)
+        penalty = rule.repetition_penalty ** scores.new_tensor(list(counts.values()))
         scores[row, ids] = sign_aware(scores[row, ids], penalty)
     return scores
 

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 from transformers import LlamaModel
 
+from omni.models.engine import Engine
 from omni.models.minicpmo import sampling
 from omni.models.minicpmo.config import SpeechConfig
-from omni.models.minicpmo.decoder import feed
+from omni.models.minicpmo.decoder import Context, feed
 from omni.models.minicpmo.hearing import Projector
-from omni.models.minicpmo.kv import KeyValues
 from omni.models.minicpmo.sampling import Source, SpeechRule
 
 CODES_A_CHUNK = 25
@@ -34,7 +34,7 @@ class SpeechModel(nn.Module):
         self.emb_code = nn.ModuleList([nn.Embedding(config.num_codes, size)])
         self.head_code = nn.ModuleList([nn.Linear(size, config.num_codes, bias=False)])
         self.model = LlamaModel(config.backbone)
-        self.model.embed_tokens = None  # never read: conditions and codes have their own tables
+        self.model.set_input_embeddings(nn.Identity())  # never read: rows come embedded
         self.projector_spk = Projector(llm_size, size)
         self.projector_semantic = Projector(llm_size, size)
 
@@ -51,68 +51,78 @@ class SpeechModel(nn.Module):
             [n + marks, size]
         """
         table = self.emb_text.weight
-        text = self.emb_text(torch.tensor([*ids, *marks], dtype=torch.long, device=table.device))
-        spoken = F.normalize(self.projector_semantic(hidden.to(table)), dim=-1)
-        return text + F.pad(spoken, (0, 0, 0, len(marks)))
+        all_ids = torch.tensor([*ids, *marks], dtype=torch.long, device=table.device)
+        spoken = functional.normalize(self.projector_semantic(hidden.to(table)), dim=-1)
+        rows: Tensor = self.emb_text(all_ids)
+        return rows + functional.pad(spoken, (0, 0, 0, len(marks)))
 
     @torch.inference_mode()
     def codes(self, ids: Sequence[int]) -> Tensor:
         """Embeddings of codes already said. [n, size]"""
-        table = self.emb_code[0]
-        rows: Tensor = table(torch.tensor(ids, device=table.weight.device))  # type: ignore[operator]
+        device = self.emb_text.weight.device
+        rows: Tensor = self.emb_code[0](torch.tensor(ids, device=device))
         return rows
 
+
+class Talker:
+    """The speech LM over a pool of contexts; see `LanguageModel` for its arguments."""
+
+    def __init__(self, model: SpeechModel, num_contexts: int, context_tokens: int) -> None:
+        self.model = model
+        self.eos = model.config.eos_code
+        self.engine = Engine(model.model, num_contexts, context_tokens)
+
+    def open(self) -> Context:
+        return Context(self.engine)
+
     @torch.inference_mode()
-    def step(self, pasts: Sequence[KeyValues], rows: Sequence[Tensor]) -> Tensor:
-        """Feed each sequence its rows; float32 logits of the next code. [B, codes]"""
-        last = torch.stack([hidden[-1] for hidden in feed(self.model, pasts, rows)])
-        logits: Tensor = self.head_code[0](last)
+    def step(self, contexts: Sequence[Context], rows: Sequence[Tensor]) -> Tensor:
+        """Feed each context its rows; float32 logits of the next code. [B, codes]"""
+        last = torch.stack([hidden[-1] for hidden in feed(self.engine, contexts, rows)])
+        logits: Tensor = self.model.head_code[0](last)
         return logits.float()
 
-    def chunk(
-        self,
-        pasts: Sequence[KeyValues],
-        conditions: Sequence[Tensor],
-        minimums: Sequence[int],
-        rule: SpeechRule,
-        sources: Sequence[Source],
-    ) -> list[list[int]]:
+    def chunk(self, orders: Sequence["ChunkOrder"], rule: SpeechRule) -> list[list[int]]:
         """Say one duplex unit of each session, all in step.
 
         A session stops at the end of its speech, not before its minimum, or at 25 codes. The last
         code is fed as well: the released code draws a 26th and throws it away.
         """
-        said: list[list[int]] = [[] for _ in pasts]
-        rows = list(conditions)
-        active = list(range(len(pasts)))
+        said: list[list[int]] = [[] for _ in orders]
+        rows = [order.condition for order in orders]
+        active = list(range(len(orders)))
         while active:
-            logits = self.step([pasts[i] for i in active], [rows[i] for i in active])
-            scores = sampling.speech_penalised(
-                logits / rule.temperature, [said[i] for i in active], rule
-            )
-            early = [row for row, i in enumerate(active) if len(said[i]) < minimums[i]]
-            scores[early, self.config.eos_code] = -torch.inf
-            going = [row for row, i in enumerate(active) if len(said[i]) < CODES_A_CHUNK]
-            if not going:
-                break
-            active = [active[row] for row in going]
-            drawn = sampling.draw(scores[going], [sources[i] for i in active])
-            for i, code in zip(active, drawn, strict=True):
-                if code != self.config.eos_code:
+            logits = self.step([orders[i].context for i in active], [rows[i] for i in active])
+            recent = [said[i] for i in active]
+            scores = sampling.speech_penalised(logits / rule.temperature, recent, rule)
+            early = [row for row, i in enumerate(active) if len(said[i]) < orders[i].min_codes]
+            scores[early, self.eos] = -torch.inf
+            codes = sampling.draw(scores, [orders[i].source for i in active])
+            going = []
+            for i, code in zip(active, codes, strict=True):
+                if code != self.eos and len(said[i]) < CODES_A_CHUNK:
                     said[i].append(code)
-                    rows[i] = self.codes([code])
-            ended = {
-                i for i, code in zip(active, drawn, strict=True) if code == self.config.eos_code
-            }
-            active = [i for i in active if i not in ended]
+                    rows[i] = self.model.codes([code])
+                    going.append(i)
+            active = going
         return said
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChunkOrder:
+    """What one session has to say in a duplex unit."""
+
+    context: Context
+    condition: Tensor  # [n, size]
+    min_codes: int
+    source: Source
 
 
 @dataclass(slots=True, eq=False)
 class SpokenTurn:
     """Speech of one turn-based answer so far."""
 
-    past: KeyValues = field(default_factory=KeyValues)
+    context: Context
     said: list[int] = field(default_factory=list)
     waiting: list[int] = field(default_factory=list)  # not given out yet
 
@@ -127,12 +137,12 @@ class SpeechChunk:
 class TurnSpeaker:
     """Turn-based speech: the whole turn's codes count as said, and the choice is narrowed."""
 
-    model: SpeechModel
-    rule: SpeechRule = SpeechRule()
+    talker: Talker
+    rule: SpeechRule
     max_steps: int = 500  # a condition
 
     def say(self, turn: SpokenTurn, condition: Tensor, source: Source) -> list[SpeechChunk]:
-        """Say one condition; its end code ends the condition, not the answer."""
+        """Say one condition [n, size]; its end code ends the condition, not the answer."""
         chunks = []
         for code in self.codes(turn, condition, source, min_steps=0):
             turn.waiting.append(code)
@@ -150,20 +160,19 @@ class TurnSpeaker:
         self, turn: SpokenTurn, condition: Tensor, source: Source, min_steps: int
     ) -> Iterator[int]:
         """Codes of one condition, as they are drawn."""
-        eos = self.model.config.eos_code
         rows = condition
         for step in range(self.max_steps):
-            scores = self.model.step([turn.past], [rows]) / self.rule.temperature
+            scores = self.talker.step([turn.context], [rows]) / self.rule.temperature
             if turn.said:
                 scores = sampling.speech_penalised(scores, [turn.said], self.rule)
                 scores = sampling.speech_narrowed(scores, self.rule)
             if step < min_steps:
-                scores[:, eos] = -torch.inf
+                scores[:, self.talker.eos] = -torch.inf
             [code] = sampling.draw(scores, [source])
-            if code == eos:
+            if code == self.talker.eos:
                 return
             turn.said.append(code)
             yield code
-            rows = self.model.codes([code])
+            rows = self.talker.model.codes([code])
         # The released code counts the last code's position without ever feeding it.
-        turn.past.skipped += 1
+        self.talker.engine.pool.skip(turn.context.slot, 1)

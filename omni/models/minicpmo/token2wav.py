@@ -4,7 +4,6 @@ Hides the caches of the flow and the vocoder. States are values: a stream starts
 state and replaces its own, so sessions and voices never share what one of them changes.
 """
 
-import random
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 
@@ -123,7 +122,7 @@ class Flow(nn.Module):
 
 
 class Token2Wav:
-    """Args: `noise` is the flow's fixed starting point [frames, mels], the same for every stream."""
+    """`noise` [frames, mels] is where the flow always starts, the same for every stream."""
 
     def __init__(self, dims: Token2WavDims, flow: Flow, hift: HiFT, noise: Tensor) -> None:
         self.dims = dims

@@ -6,7 +6,7 @@ picture mapped onto the trained 70x70 grid. Tensor names are the checkpoint's (`
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 from transformers import SiglipVisionConfig
 from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
 
@@ -23,8 +23,8 @@ class Embeddings(nn.Module):
         """Rows of patches [B, 3, P, L*P] and patch grids [B, 2] to vectors [B, L, D]."""
         x: Tensor = self.patch_embedding(pixels).flatten(2).transpose(1, 2)  # [B, L, D]
         ids = pad_rows([position_ids(rows, cols, self.side) for rows, cols in sizes.tolist()])
-        x = x + self.position_embedding(ids.to(x.device))
-        return x
+        y: Tensor = x + self.position_embedding(ids.to(x.device))
+        return y
 
 
 class Encoder(nn.Module):
@@ -57,8 +57,8 @@ class VisionTower(nn.Module):
         mask = None if valid.all() else valid[:, None, None].expand(-1, 1, x.shape[1], -1)
         for layer in self.encoder.layers:
             x = layer(x, mask)
-        x = self.post_layernorm(x) * valid[..., None]
-        return x
+        y: Tensor = self.post_layernorm(x) * valid[..., None]
+        return y
 
 
 def axis_ids(length: int, side: int) -> Tensor:
@@ -90,4 +90,6 @@ def valid_rows(lengths: Tensor, longest: int) -> Tensor:
 def stack_pixels(pictures: list[Tensor]) -> Tensor:
     """Rows of patches of several pictures, zero-padded to the longest. [B, 3, P, L*P]"""
     longest = max(picture.shape[-1] for picture in pictures)
-    return torch.stack([F.pad(picture, (0, longest - picture.shape[-1])) for picture in pictures])
+    return torch.stack(
+        [functional.pad(picture, (0, longest - picture.shape[-1])) for picture in pictures]
+    )
