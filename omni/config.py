@@ -43,6 +43,12 @@ class ServerConfig(Section):
     )
     max_message_bytes: int = Field(1 << 20, description="larger websocket messages close with 1009")
     idle_timeout_s: float = Field(1800, description="a session without any traffic is closed")
+    allowed_origins: tuple[str, ...] = Field(
+        (), description="web origins that may connect, besides our own page and loopback"
+    )
+    open_access: bool = Field(
+        False, description="listen beyond loopback without a key: whoever reaches it may talk"
+    )
 
 
 class RuntimeConfig(Section):

@@ -99,6 +99,8 @@ def to_wire(error: BaseException) -> WireError:
     match error:
         case ProtocolError(code="invalid_api_key"):
             return WireError("authentication_error", error.code, error.message, None, 401, 1008)
+        case ProtocolError(code="origin_not_allowed"):
+            return WireError("authentication_error", error.code, error.message, None, 403, 1008)
         case ProtocolError(code="message_too_large"):
             return WireError("invalid_request_error", error.code, error.message, None, 413, 1009)
         case ProtocolError() | MediaError():
@@ -107,6 +109,8 @@ def to_wire(error: BaseException) -> WireError:
             )
         case SessionCapacity():
             return WireError("rate_limit_error", error.code, error.message, None, 429, 1013)
+        case StageError(code="not_ready") | SessionError(code="shutting_down"):
+            return WireError("server_error", error.code, error.message, None, 503, 1013)
         case SessionClosed():
             return WireError("invalid_request_error", error.code, error.message, None, 410, 1000)
         case OmniError():

@@ -1,0 +1,189 @@
+"""What a Realtime client sends: validated, then done to the session.
+
+Law: whatever arrives, the answer is an effect or a ProtocolError that names the field.
+"""
+
+from dataclasses import replace
+from typing import Any, Final
+
+import pydantic_core
+from pydantic import TypeAdapter, ValidationError
+
+from omni.dialog.session import ResponseRequest, Session
+from omni.errors import ProtocolError
+from omni.protocol import realtime_wire as wire
+from omni.protocol.realtime_audio import InputAudio
+from omni.protocol.realtime_events import ServerEvent, SessionUpdated
+from omni.protocol.realtime_items import decode_image, from_wire_item
+from omni.protocol.realtime_session import Defaults, merge, token_limit
+from omni.protocol.realtime_state import ViewState
+
+CLIENT_EVENTS: Final[TypeAdapter[wire.AnyClientEvent]] = TypeAdapter(wire.ClientEvents)
+
+
+class Commands:
+    """Args:
+    state: shared with the renderer of the same view.
+    defaults: what the server offers.
+    """
+
+    def __init__(self, state: ViewState, defaults: Defaults) -> None:
+        self._state = state
+        self._defaults = defaults
+        self._input = InputAudio(state.settings.input_format)
+
+    def configure(self, patch: wire.SessionPatch) -> None:
+        """Adopt a client's settings."""
+        state = self._state
+        before = state.settings.input_format
+        state.settings = merge(state.settings, patch, self._defaults)
+        if state.settings.input_format != before:
+            self._input = InputAudio(state.settings.input_format)
+
+    def execute(self, event: wire.AnyClientEvent, session: Session) -> list[ServerEvent]:
+        """Do what a client asks; returns what the session itself does not tell.
+
+        Raises:
+            ProtocolError, MediaError: it cannot be done; nothing has changed.
+        """
+        match event:
+            case wire.SessionUpdate():
+                self.configure(event.session)
+                session.update(self._state.settings.options)
+                return [SessionUpdated(session=self._state.session())]
+            case wire.InputAudioAppend() | wire.InputAudioCommit() | wire.InputAudioClear():
+                self._hear(event, session)
+            case wire.InputImageAppend():
+                session.show(decode_image(event.image, "image"), event.captured_ms)
+            case wire.OutputAudioClear():
+                session.clear_output()
+            case wire.ResponseCreate():
+                session.respond(self._request(event.response or wire.ResponseOptions()))
+            case wire.ResponseCancel():
+                session.cancel(event.response_id)
+            case _:
+                self._edit(event, session)
+        return []
+
+    def _hear(
+        self,
+        event: wire.InputAudioAppend | wire.InputAudioCommit | wire.InputAudioClear,
+        session: Session,
+    ) -> None:
+        match event:
+            case wire.InputAudioAppend():
+                samples = self._input.push(event.audio)
+                if len(samples):
+                    session.feed(samples)
+            case wire.InputAudioCommit():
+                session.feed(self._input.flush())
+                session.commit()
+            case wire.InputAudioClear():
+                self._input.flush()
+                session.clear_input()
+
+    def _edit(
+        self,
+        event: wire.ItemCreate | wire.ItemRetrieve | wire.ItemDelete | wire.ItemTruncate,
+        session: Session,
+    ) -> None:
+        match event:
+            case wire.ItemCreate():
+                session.add_item(from_wire_item(event.item), event.previous_item_id)
+            case wire.ItemRetrieve():
+                session.retrieve_item(event.item_id)
+            case wire.ItemDelete():
+                session.delete_item(event.item_id)
+            case wire.ItemTruncate():
+                # Told first: the session's own event answers, and only asked-for ones are shown.
+                self._state.truncations.add(event.item_id)
+                try:
+                    session.truncate_item(event.item_id, max(0, event.audio_end_ms))
+                except ProtocolError:
+                    self._state.truncations.discard(event.item_id)
+                    raise
+
+    def _request(self, options: wire.ResponseOptions) -> ResponseRequest:
+        if options.conversation == "none" or options.input:
+            param = "response.input" if options.input else "response.conversation"
+            raise ProtocolError(
+                "Responses outside the conversation are not supported.", param=param
+            )
+        if self._state.settings.kind == "transcription":
+            raise ProtocolError("A transcription session makes no responses.", param="type")
+        request = ResponseRequest(instructions=options.instructions, metadata=options.metadata)
+        if options.output_modalities:
+            has_audio = "audio" in options.output_modalities
+            request = replace(request, modality="audio" if has_audio else "text")
+        output = options.audio.output if options.audio else None
+        if output and output.voice:
+            request = replace(request, voice=self._defaults.voice(output.voice))
+        if options.max_output_tokens is not None:
+            limit = token_limit(options.max_output_tokens, self._defaults)
+            request = replace(request, max_output_tokens=limit)
+        return request
+
+
+def parse(text: str | bytes) -> wire.AnyClientEvent:
+    """One client event from its JSON.
+
+    Raises:
+        ProtocolError: not JSON (`invalid_json`), or a field missing or wrong.
+    """
+    data = parse_object(text)
+    try:
+        return CLIENT_EVENTS.validate_python(data)
+    except ValidationError as error:
+        raise describe(error, data) from error
+
+
+def parse_session(text: str | bytes) -> wire.SessionPatch:
+    """The session settings that come beside an SDP offer. Raises ProtocolError."""
+    data = parse_object(text)
+    try:
+        return wire.SessionPatch.model_validate({"type": "realtime", **data})
+    except ValidationError as error:
+        raise describe(error, data, "session") from error
+
+
+def parse_object(text: str | bytes) -> dict[str, Any]:
+    """Raises: ProtocolError: not a JSON object."""
+    try:
+        data = pydantic_core.from_json(text, allow_inf_nan=False)
+    except ValueError as error:
+        raise ProtocolError("The message is not valid JSON.", "invalid_json") from error
+    if not isinstance(data, dict):
+        raise ProtocolError("A message is a JSON object with a 'type'.", "invalid_event")
+    return data
+
+
+def describe(error: ValidationError, data: Any, prefix: str = "") -> ProtocolError:
+    """The first fault in the protocol's terms; says nothing of the value itself."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    path = [prefix] if prefix else []
+    node = data
+    for part in first["loc"]:
+        # The path also names branches of unions; those are not fields of the message.
+        is_field = isinstance(node, dict) and (part in node or part == first["loc"][-1])
+        if is_field or isinstance(node, list):
+            path.append(str(part))
+            node = _child(node, part)
+    kind = first["type"]
+    if kind.startswith("union_tag"):
+        path.append("type")
+    param = ".".join(path)
+    if kind in ("missing", "union_tag_not_found"):
+        return ProtocolError(
+            f"Missing required parameter: '{param}'.", "missing_required_parameter", param
+        )
+    if kind == "union_tag_invalid":
+        expected = first["ctx"]["expected_tags"]
+        return ProtocolError(f"Invalid value for '{param}': it is one of {expected}.", param=param)
+    return ProtocolError(f"Invalid value for '{param}': {first['msg']}.", param=param)
+
+
+def _child(node: Any, part: int | str) -> Any:
+    try:
+        return node[part]
+    except (KeyError, IndexError, TypeError):
+        return None

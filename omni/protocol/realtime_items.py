@@ -1,0 +1,128 @@
+"""Conversation items between the internal form and the Realtime protocol's."""
+
+import base64
+from typing import Final
+
+from omni.errors import ProtocolError
+from omni.events import Item, Part
+from omni.media.audio import from_base64
+from omni.protocol.realtime_wire import (
+    Content,
+    FunctionCallItem,
+    FunctionCallOutputItem,
+    MessageItem,
+    WireItem,
+)
+
+SIGNATURES: Final = {b"\xff\xd8\xff": "jpeg", b"\x89PNG": "png", b"RIFF": "webp"}
+
+
+def to_wire_item(item: Item) -> WireItem:
+    """An item as clients see it; a reply under way has no content yet."""
+    if item.kind == "function_call":
+        return FunctionCallItem(
+            id=item.item_id,
+            status=item.status,
+            call_id=item.call_id,
+            name=item.tool_name or "",
+            arguments=item.arguments or "",
+        )
+    if item.kind == "function_call_output":
+        return FunctionCallOutputItem(
+            id=item.item_id,
+            status=item.status,
+            call_id=item.call_id or "",
+            output=item.output or "",
+        )
+    is_open = item.role == "assistant" and item.status == "in_progress"
+    parts = () if is_open else item.parts
+    return MessageItem(
+        id=item.item_id,
+        status=item.status,
+        role=item.role or "user",
+        content=[_to_content(part) for part in parts],
+    )
+
+
+def from_wire_item(wire: WireItem) -> Item:
+    """An item as a client made it; without an id, the session gives it one.
+
+    Raises:
+        ProtocolError: content that cannot be taken in; `param` names it.
+    """
+    item_id = wire.id or ""
+    if isinstance(wire, FunctionCallItem):
+        return Item(
+            item_id,
+            "function_call",
+            call_id=wire.call_id,
+            tool_name=wire.name,
+            arguments=wire.arguments,
+        )
+    if isinstance(wire, FunctionCallOutputItem):
+        return Item(item_id, "function_call_output", call_id=wire.call_id, output=wire.output)
+    parts = tuple(_from_content(part, index) for index, part in enumerate(wire.content))
+    return Item(item_id, "message", wire.role, parts=parts)
+
+
+def decode_image(text: str, param: str) -> bytes:
+    """Base64 or a `data:` URI to the encoded picture. Nothing is ever fetched.
+
+    Raises:
+        ProtocolError: an address, or not a JPEG, PNG or WebP.
+        MediaError: not base64.
+    """
+    header, comma, payload = text.partition(",")
+    if not comma:
+        payload = text
+    elif not header.startswith("data:") or not header.endswith(";base64"):
+        raise ProtocolError(f"{param}: only base64 data: URIs are taken", param=param)
+    if "://" in text[:16]:
+        raise ProtocolError(f"{param}: addresses are not fetched, send a data: URI", param=param)
+    encoded = from_base64(payload, param)
+    if _image_type(encoded) is None:
+        raise ProtocolError(f"{param}: not a JPEG, PNG or WebP picture", param=param)
+    return encoded
+
+
+def _image_type(encoded: bytes) -> str | None:
+    return next((name for start, name in SIGNATURES.items() if encoded.startswith(start)), None)
+
+
+def _to_content(part: Part) -> Content:
+    match part.kind:
+        case "input_audio":
+            # Always there, null until the words are known: agents-realtime breaks without it.
+            return Content(type="input_audio", transcript=part.text)
+        case "output_audio":
+            return Content(type="output_audio", transcript=part.text or "")
+        case "input_image":
+            picture = part.image or b""
+            payload = base64.b64encode(picture).decode("ascii")
+            uri = f"data:image/{_image_type(picture) or 'jpeg'};base64,{payload}"
+            return Content(type="input_image", image_url=uri, detail="auto")
+        case _:
+            return Content(type=part.kind, text=part.text or "")
+
+
+def _from_content(content: Content, index: int) -> Part:
+    where = f"item.content.{index}"
+    match content.type:
+        case "input_image":
+            if content.image_url is None:
+                raise _missing(f"{where}.image_url")
+            return Part("input_image", image=decode_image(content.image_url, f"{where}.image_url"))
+        case "input_audio" | "output_audio":
+            if content.transcript is None:
+                raise _missing(f"{where}.transcript")
+            return Part(content.type, content.transcript)
+        case _:
+            if content.text is None:
+                raise _missing(f"{where}.text")
+            return Part(content.type, content.text)
+
+
+def _missing(param: str) -> ProtocolError:
+    return ProtocolError(
+        f"Missing required parameter: '{param}'.", "missing_required_parameter", param
+    )

@@ -1,0 +1,247 @@
+"""One client over WebRTC: the microphone in, the reply's sound out, events on a data channel.
+
+Hides aiortc. Its jitter buffer, decoder thread and encoder are bypassed (80 ms of delay that only
+ever grows, stereo at 96 kb/s, a decoder that one empty packet ends): packets come to us as they
+arrive and leave ready-made. Nothing is negotiated but one Opus stream each way.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections import deque
+from typing import Any, Final
+
+import numpy as np
+from aiortc import (
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCDataChannel,
+    RTCPeerConnection,
+    RTCRtpReceiver,
+    RTCRtpSender,
+    RTCSessionDescription,
+)
+from aiortc.exceptions import InvalidStateError
+from aiortc.jitterbuffer import JitterBuffer
+from aiortc.mediastreams import MediaStreamError
+
+from omni import events
+from omni.errors import ProtocolError, StageError
+from omni.protocol.realtime import RealtimeView, error_event
+from omni.protocol.realtime_events import ServerEvent
+from omni.serve.conversation import Conversation
+from omni.serve.gateway import Gateway
+from omni.serve.opus import FRAME_SAMPLES, EncodedPacket, OpusReceiver, OpusSender, RtpPacket
+from omni.types import Samples
+
+log = logging.getLogger(__name__)
+
+CHANNEL: Final = "oai-events"
+CONNECT_S: Final = 30.0
+FRAME_S: Final = 0.02
+MAX_QUEUED_FRAMES: Final = 100  # 2 s; the pacer releases a tenth of that
+MAX_LATE_FRAMES: Final = 10
+MAX_CHANNEL_BYTES: Final = 4 << 20
+MAX_PENDING_EVENTS: Final = 500
+
+
+class ReplyTrack(MediaStreamTrack):
+    """The reply's sound on its way out: a packet every 20 ms, silence when there is none."""
+
+    kind = "audio"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._frames: deque[Samples] = deque(maxlen=MAX_QUEUED_FRAMES)
+        self._opus = OpusSender()
+        self._deadline_s: float | None = None
+
+    def push(self, samples: Samples) -> None:
+        """20 ms at 24 kHz, [480] or fewer at a reply's end."""
+        self._frames.append(samples)
+
+    def clear(self) -> None:
+        """Drop what waits, but for one frame that fades out: a hard cut clicks."""
+        last = self._frames[0] if self._frames else None
+        self._frames.clear()
+        if last is not None:
+            self._frames.append(last * np.linspace(1, 0, len(last), dtype=np.float32))
+
+    async def recv(self) -> EncodedPacket:
+        if self.readyState != "live":
+            raise MediaStreamError
+        await self._pace()
+        return self._opus.push(self._frames.popleft()) if self._frames else self._opus.silence()
+
+    async def _pace(self) -> None:
+        """Wait for the next absolute deadline; after a stall, let the lost time pass unsent."""
+        now_s = asyncio.get_running_loop().time()
+        if self._deadline_s is None:
+            self._deadline_s = now_s
+        num_late = int((now_s - self._deadline_s) / FRAME_S)
+        if num_late > MAX_LATE_FRAMES:
+            self._opus.skip(num_late)
+            self._deadline_s += num_late * FRAME_S
+        await asyncio.sleep(max(0.0, self._deadline_s - now_s))
+        self._deadline_s += FRAME_S
+
+
+class PacketTap:
+    """Stands where an aiortc receiver has its jitter buffer; nothing gets past it."""
+
+    def __init__(self, peer: "Peer") -> None:
+        self._peer = peer
+
+    def add(self, packet: RtpPacket) -> tuple[bool, None]:
+        self._peer.hear(packet)
+        return False, None
+
+
+class Peer:
+    """One call, from offer to hang-up."""
+
+    def __init__(self, gateway: Gateway, view: RealtimeView) -> None:
+        self.call_id = f"rtc_{secrets.token_hex(12)}"
+        self.closed = asyncio.Event()
+        self._gateway = gateway
+        self._view = view
+        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self._track = ReplyTrack()
+        self._opus = OpusReceiver()
+        self._conversation: Conversation | None = None
+        self._channel: RTCDataChannel | None = None
+        self._pending: deque[ServerEvent] = deque(maxlen=MAX_PENDING_EVENTS)
+        self._watch: asyncio.Task[None] | None = None
+
+    async def answer(self, offer: str) -> str:
+        """Take an SDP offer and open a session; returns the SDP answer.
+
+        Raises:
+            ProtocolError: an offer that cannot be met. SessionCapacity and others: no room.
+        """
+        try:
+            return await self._answer(offer)
+        except BaseException:
+            await self.close(1011, "not connected")
+            raise
+
+    async def _answer(self, offer: str) -> str:
+        peer = self._connection
+        peer.on("datachannel", self._on_channel)
+        peer.on("connectionstatechange", self._on_state)
+        audio = peer.addTransceiver(self._track, direction="sendrecv")
+        opus = [c for c in RTCRtpSender.getCapabilities("audio").codecs if c.name == "opus"]
+        audio.setCodecPreferences(opus)
+        tap_receiver(audio.receiver, PacketTap(self))
+        try:
+            await peer.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+        except Exception as error:  # aiortc raises whatever its parser stumbles over
+            log.info("an SDP offer was refused", extra={"error": type(error).__name__})
+            raise ProtocolError("The SDP offer cannot be met.", param="sdp") from error
+        for transceiver in peer.getTransceivers():
+            if transceiver is not audio:
+                transceiver.direction = "inactive"
+        conversation = await self._gateway.open(self, self._view.options, self._on_event)
+        self._conversation = conversation
+        self._send(self._view.opened(conversation.session.session_id))
+        await peer.setLocalDescription(await peer.createAnswer())
+        self._watch = asyncio.create_task(self._give_up(), name="webrtc connect")
+        return str(peer.localDescription.sdp)
+
+    async def close(self, code: int, reason: str) -> None:
+        """Hang up. The code is a websocket's; WebRTC has no way to tell it."""
+        if self.closed.is_set():
+            return
+        self.closed.set()
+        if self._watch and self._watch is not asyncio.current_task():
+            self._watch.cancel()
+        if self._conversation:
+            await self._gateway.close(self, self._conversation)
+        self._track.stop()
+        await self._connection.close()
+
+    def hear(self, packet: RtpPacket) -> None:
+        """A packet of the user's sound, as it arrives."""
+        if self._conversation is None or self.closed.is_set():
+            return
+        try:
+            samples = self._opus.push(packet)
+            if len(samples):
+                self._conversation.feed(samples)
+        except Exception:
+            log.exception("a packet of sound failed")
+
+    # ---- inside
+
+    async def _on_state(self) -> None:
+        if self._connection.connectionState == "connected" and self._watch:
+            self._watch.cancel()
+        if self._connection.connectionState in ("failed", "closed"):
+            await self.close(1006, "the connection was lost")
+
+    async def _give_up(self) -> None:
+        await asyncio.sleep(CONNECT_S)
+        log.info("a call never connected", extra={"call": self.call_id})
+        await self.close(1006, "never connected")
+
+    def _on_channel(self, channel: RTCDataChannel) -> None:
+        if channel.label != CHANNEL or self._channel is not None:
+            return
+        self._channel = channel
+        channel.on("message", self._on_message)
+        while self._pending:
+            self._transmit(self._pending.popleft())
+
+    def _on_message(self, message: Any) -> None:
+        conversation = self._conversation
+        if conversation is None or self.closed.is_set():
+            return
+        if not isinstance(message, str):
+            fault = ProtocolError("Messages are JSON text, not binary.", "invalid_event")
+            self._send([error_event(fault)])
+            return
+        answers: list[ServerEvent] = []
+        try:
+            conversation.run(lambda session: answers.extend(self._view.receive(message, session)))
+        except Exception as error:
+            log.exception("a client event failed")
+            answers.append(error_event(error))
+        self._send(answers)
+
+    def _on_event(self, event: events.Event) -> None:
+        match event:
+            case events.ResponseAudio(samples=samples):
+                self._track.push(samples[:FRAME_SAMPLES])
+            case events.PlayoutCleared():
+                self._track.clear()
+        self._send(self._view.render(event))
+
+    def _send(self, messages: list[ServerEvent]) -> None:
+        for message in messages:
+            if self._channel is None:
+                self._pending.append(message)
+            else:
+                self._transmit(message)
+
+    def _transmit(self, message: ServerEvent) -> None:
+        channel = self._channel
+        if channel is None or channel.readyState != "open":
+            return
+        if channel.bufferedAmount > MAX_CHANNEL_BYTES:
+            log.warning("a client does not read its events", extra={"call": self.call_id})
+            return
+        with contextlib.suppress(InvalidStateError):
+            channel.send(message.model_dump_json())
+
+
+def tap_receiver(receiver: RTCRtpReceiver, tap: PacketTap) -> None:
+    """Put a tap in the place of a receiver's jitter buffer.
+
+    Raises:
+        StageError: this aiortc has none; ours is pinned, and a test keeps this true.
+    """
+    name = "_RTCRtpReceiver__jitter_buffer"
+    if not isinstance(getattr(receiver, name, None), JitterBuffer):
+        raise StageError("this version of aiortc is not supported", "unsupported_aiortc")
+    setattr(receiver, name, tap)

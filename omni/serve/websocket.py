@@ -1,0 +1,136 @@
+"""The Realtime protocol over a websocket: one task reads, one writes, neither waits for the other.
+
+Law: whatever a client sends or fails to read, only its own session can suffer.
+"""
+
+import asyncio
+import contextlib
+import logging
+from typing import Any, Final
+
+from starlette.responses import JSONResponse
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from omni import events
+from omni.errors import OmniError, ProtocolError, SessionClosed, to_wire
+from omni.protocol.realtime import RealtimeView, error_event
+from omni.protocol.realtime_events import ServerEvent
+from omni.serve.access import SUBPROTOCOL
+from omni.serve.conversation import Conversation
+from omni.serve.gateway import Gateway
+from omni.serve.outgoing import Outgoing, Overflow
+
+log = logging.getLogger(__name__)
+
+TRY_AGAIN_LATER: Final = 1013
+GOODBYE_S: Final = 10.0
+FRAME_MS: Final = 20
+
+
+class RealtimeSocket:
+    """One client's websocket, from handshake to goodbye."""
+
+    def __init__(self, socket: WebSocket, gateway: Gateway, view: RealtimeView) -> None:
+        self._socket = socket
+        self._gateway = gateway
+        self._view = view
+        self._outgoing = Outgoing()
+        self._ending: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
+
+    async def run(self) -> None:
+        """Serve the client until either side ends it.
+
+        Raises:
+            OmniError: there is no room; nothing was accepted yet.
+        """
+        conversation = await self._gateway.open(self, self._view.options, self._on_event)
+        try:
+            offered = self._socket.scope["subprotocols"]
+            await self._socket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
+            self._send(self._view.opened(conversation.session.session_id))
+            await self._serve(conversation)
+        finally:
+            await self._gateway.close(self, conversation)
+        if self._ending.done() and not self._ending.cancelled():
+            # A client that does not read does not get this either, hence the limit.
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(self._socket.close(*self._ending.result()), GOODBYE_S)
+
+    async def close(self, code: int, reason: str) -> None:
+        self._end(code, reason)
+
+    async def _serve(self, conversation: Conversation) -> None:
+        tasks = (
+            asyncio.create_task(self._read(conversation), name="websocket read"),
+            asyncio.create_task(self._write(), name="websocket write"),
+        )
+        try:
+            waits: set[asyncio.Future[Any]] = {*tasks, self._ending}
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            results = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception) and not isinstance(result, WebSocketDisconnect):
+                log.error("websocket failed", exc_info=result)
+                self._end(1011, "internal error")
+
+    async def _read(self, conversation: Conversation) -> None:
+        limit_s = self._gateway.config.server.idle_timeout_s
+        while True:
+            try:
+                message = await asyncio.wait_for(self._socket.receive(), limit_s)
+            except TimeoutError:
+                error = SessionClosed(f"Nothing was sent for {limit_s:g} s.", "session_expired")
+                self._end(to_wire(error).close_code or 1000, error.message)
+                return
+            if message["type"] == "websocket.disconnect":
+                return
+            if (text := message.get("text")) is None:
+                fault = ProtocolError("Messages are JSON text, not binary.", "invalid_event")
+                self._send([error_event(fault)])
+                continue
+            self._receive(text, conversation)
+
+    def _receive(self, text: str, conversation: Conversation) -> None:
+        answers: list[ServerEvent] = []
+        try:
+            conversation.run(lambda session: answers.extend(self._view.receive(text, session)))
+        except Exception as error:
+            log.exception("a client event failed")
+            answers.append(error_event(error))
+        self._send(answers)
+
+    async def _write(self) -> None:
+        while True:
+            await self._socket.send_text(await self._outgoing.take())
+
+    def _on_event(self, event: events.Event) -> None:
+        audio_ms = FRAME_MS if isinstance(event, events.ResponseAudio) else 0
+        self._send(self._view.render(event), audio_ms)
+
+    def _send(self, messages: list[ServerEvent], audio_ms: int = 0) -> None:
+        if self._ending.done():
+            return
+        try:
+            for message in messages:
+                self._outgoing.offer(message.model_dump_json(), audio_ms)
+        except Overflow:
+            self._end(TRY_AGAIN_LATER, "reading too slowly")
+
+    def _end(self, code: int, reason: str) -> None:
+        if not self._ending.done():
+            self._ending.set_result((code, reason))
+
+
+async def refuse(socket: WebSocket, error: OmniError) -> None:
+    """Turn a client away before the upgrade, with a status and a body that say why."""
+    await socket.send_denial_response(error_response(error))
+
+
+def error_response(error: BaseException) -> JSONResponse:
+    """Any error as an HTTP answer, in the shape of the protocol's error event."""
+    fault = to_wire(error)
+    detail = {"type": fault.type, "code": fault.code, "message": fault.message}
+    return JSONResponse({"error": {**detail, "param": fault.param}}, fault.http_status)
