@@ -22,11 +22,12 @@ from omni.models.embedded.mel import HOP_SAMPLES, RATE_HZ, log_mel
 MAX_WINDOW_S = 30.0
 TAIL_S = 1.5  # silence the encoder needs after the last word; with less, the decoder loops
 MIN_SPEECH_S = 0.1
+LIKELY_LANGUAGE_WEIGHT = 4  # one word alone is often taken for another language
 
-# Whisper's own limits (openai/whisper, transcribe.py), with two differences. Either of the first
-# two is enough here, for no second window corrects what this one invents; and a text that repeats
-# itself is a loop only if it also never ended, for people do repeat themselves.
-MAX_NO_SPEECH = 0.6
+# As in openai/whisper, transcribe.py, but stricter, for here no second window corrects what this
+# one invents: one limit is enough, and the first is lower (docs/notes-hear.md has the figures).
+# A text that repeats itself is a loop only if it also never ended: people do repeat themselves.
+MAX_NO_SPEECH = 0.4
 MIN_LOGPROB = -1.0
 MAX_COMPRESSION = 2.4
 
@@ -43,8 +44,9 @@ _WORD = re.compile(rf"\s*(?:[{_IDEOGRAPH}]|[^\s{_IDEOGRAPH}]+)")
 class Transcript:
     """What was recognised; `text` is empty where `is_speech` is false.
 
-    Measured on the recordings under tests/media: speech has a no-speech probability below 0.2 and
-    a mean log probability above -0.75; barks, coughs, silence and noise fail one of the limits.
+    Seen on the recordings under tests/media: speech, also over noise 10 dB below it, has a
+    no-speech probability under 0.35 and a mean log probability over -0.95; barks, coughs,
+    silence, noise and babble fail one of the limits.
     """
 
     text: str
@@ -90,14 +92,16 @@ class Whisper:
         self,
         samples: NDArray[np.float32],
         language: str | None = None,
+        likely_language: str | None = None,
         prefix: str = "",
         prompt: str = "",
-        context_s: float = 10.0,
+        context_s: float = 8.0,
     ) -> Transcript:
         """Recognise speech, float32 [n] at 16 kHz; more than 28.5 s goes in several windows.
 
         Args:
             language: a code of `languages`; None detects it.
+            likely_language: what the speaker spoke before, taken where detection is in doubt.
             prefix: the beginning of the text, which is then taken as said (`stable_prefix`).
             prompt: names and terms to expect.
             context_s: the encoder's window, at least; it grows with the speech.
@@ -112,13 +116,11 @@ class Whisper:
         parts: list[Transcript] = []
         for window in _windows(samples):
             encoded = self._encode(window, context_s)
-            found, probability = (language, 1.0) if language else self._detect(encoded)
-            task = self._task_ids(found, prompt)
-            said = self._text_ids(prefix)
-            max_tokens = min(_MAX_TOKENS, int(16 + len(window) / RATE_HZ * _TOKENS_PER_S))
-            best = self._search(encoded, task, said, max_tokens, beam_size=1)
-            if best.is_loop:
-                best = self._search(encoded, task, said, max_tokens, beam_size=5)
+            found, probability = language or "", 1.0
+            if not language:
+                found, probability = self._detect(encoded, likely_language)
+            prompt_ids, said = self._prompt_ids(found, prompt), self._text_ids(prefix)
+            best = self._search(encoded, prompt_ids, said, len(window) / RATE_HZ)
             part = Transcript("", found, probability, *best[1:])
             parts.append(replace(part, text=best.text.strip() if part.is_speech else ""))
             language, prefix = found, ""
@@ -131,11 +133,13 @@ class Whisper:
         features = log_mel(np.pad(window, (0, num_samples - len(window))))
         return self._model.encode(ctranslate2.StorageView.from_array(features[None]))
 
-    def _detect(self, encoded: ctranslate2.StorageView) -> tuple[str, float]:
-        token, probability = self._model.detect_language(encoded)[0][0]
-        return token[2:-2], probability
+    def _detect(self, encoded: ctranslate2.StorageView, likely: str | None) -> tuple[str, float]:
+        found = {token[2:-2]: p for token, p in self._model.detect_language(encoded)[0]}
+        weights = {likely: LIKELY_LANGUAGE_WEIGHT}
+        best = max(found, key=lambda language: found[language] * weights.get(language, 1))
+        return best, found[best]
 
-    def _task_ids(self, language: str, prompt: str) -> list[int]:
+    def _prompt_ids(self, language: str, prompt: str) -> list[int]:
         before = [self._ids["<|startofprev|>"], *self._text_ids(prompt)[:_MAX_PROMPT_TOKENS]]
         task = ("<|startoftranscript|>", f"<|{language}|>", "<|transcribe|>", "<|notimestamps|>")
         return (before if prompt else []) + [self._ids[token] for token in task]
@@ -150,18 +154,32 @@ class Whisper:
     def _search(
         self,
         encoded: ctranslate2.StorageView,
-        task: list[int],
+        prompt: list[int],
+        said: list[int],
+        duration_s: float,
+    ) -> _Hypothesis:
+        """Greedy; with a beam, which costs a little more, where that loops."""
+        max_tokens = min(_MAX_TOKENS, int(16 + duration_s * _TOKENS_PER_S))
+        greedy = self._decode(encoded, prompt, said, max_tokens, beam_size=1)
+        if not greedy.is_loop:
+            return greedy
+        return self._decode(encoded, prompt, said, max_tokens, beam_size=5)
+
+    def _decode(
+        self,
+        encoded: ctranslate2.StorageView,
+        prompt: list[int],
         said: list[int],
         max_tokens: int,
         beam_size: int,
     ) -> _Hypothesis:
         # CTranslate2 returns `said` with the rest, scores the rest alone, and takes as limit
-        # min(max_length / 2, max_length - len(task)).
+        # min(max_length / 2, max_length - len(prompt)).
         (result,) = self._model.generate(
             encoded,
-            [task + said],
+            [prompt + said],
             beam_size=beam_size,
-            max_length=max_tokens + max(max_tokens, len(task)),
+            max_length=max_tokens + max(max_tokens, len(prompt)),
             return_scores=True,
             return_no_speech_prob=True,
         )
