@@ -20,6 +20,7 @@ from typing import Literal
 
 import psutil
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from omni import assets, config
@@ -69,7 +70,9 @@ def _examine(name: str, check: "Check", settings: config.OmniConfig) -> Finding:
 def _print(findings: list[Finding]) -> None:
     table = Table("check", "state", "found", "what to do")
     for finding in findings:
-        table.add_row(finding.check, _MARKS[finding.state], finding.detail, finding.advice)
+        table.add_row(
+            finding.check, _MARKS[finding.state], escape(finding.detail), escape(finding.advice)
+        )
     Console().print(table)
 
 

@@ -28,10 +28,8 @@ def run(args: argparse.Namespace) -> int:
     if not settings.files:
         console.print("This profile needs no model files.")
         return 0
-    console.print(
-        f"{len(settings.files)} model files are ready in {settings.cache_dir.expanduser()}"
-        + (f", {len(missing)} of them new" if missing else "")
-    )
+    new = f", {len(missing)} of them new" if missing else ""
+    console.print(f"Model files ready: {len(settings.files)}{new}, in {settings.cache_dir}")
     return 0
 
 
