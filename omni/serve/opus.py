@@ -70,6 +70,12 @@ class OpusReceiver:
             pieces += [self._fill(ready), self._decode(ready)]
         return frozen_array(np.concatenate(pieces)) if pieces else _silence(0)
 
+    def elapse(self, num_samples: int) -> Samples:
+        """Silence for time in which no packet came; not told again when they resume."""
+        self._next_timestamp += num_samples * RTP_HZ // HEARD_HZ
+        self._next_timestamp &= 0xFFFFFFFF
+        return _silence(num_samples)
+
     def _restart(self, packet: RtpPacket) -> None:
         self._waiting.clear()
         self._next_sequence = packet.sequence_number

@@ -32,13 +32,22 @@ from omni.protocol.realtime import RealtimeView, error_event
 from omni.protocol.realtime_events import ServerEvent
 from omni.serve.conversation import Conversation
 from omni.serve.gateway import Gateway
-from omni.serve.opus import FRAME_SAMPLES, EncodedPacket, OpusReceiver, OpusSender, RtpPacket
+from omni.serve.opus import (
+    FRAME_SAMPLES,
+    HEARD_HZ,
+    EncodedPacket,
+    OpusReceiver,
+    OpusSender,
+    RtpPacket,
+)
 from omni.types import Samples
 
 log = logging.getLogger(__name__)
 
 CHANNEL: Final = "oai-events"
 CONNECT_S: Final = 30.0
+QUIET_S: Final = 0.2  # without packets, time goes on as silence, so that a turn can end
+MAX_QUIET_S: Final = 10.0  # longer than any pause within a turn
 FRAME_S: Final = 0.02
 MAX_QUEUED_FRAMES: Final = 100  # 2 s; the pacer releases a tenth of that
 MAX_LATE_FRAMES: Final = 10
@@ -113,6 +122,7 @@ class Peer:
         self._channel: RTCDataChannel | None = None
         self._pending: deque[ServerEvent] = deque(maxlen=MAX_PENDING_EVENTS)
         self._watch: asyncio.Task[None] | None = None
+        self._last_packet_s = 0.0
 
     async def answer(self, offer: str) -> str:
         """Take an SDP offer and open a session; returns the SDP answer.
@@ -146,7 +156,7 @@ class Peer:
         self._conversation = conversation
         self._send(self._view.opened(conversation.session.session_id))
         await peer.setLocalDescription(await peer.createAnswer())
-        self._watch = asyncio.create_task(self._give_up(), name="webrtc connect")
+        self._watch = asyncio.create_task(self._keep_time(), name="webrtc watch")
         return str(peer.localDescription.sdp)
 
     async def close(self, code: int, reason: str) -> None:
@@ -163,27 +173,39 @@ class Peer:
 
     def hear(self, packet: RtpPacket) -> None:
         """A packet of the user's sound, as it arrives."""
-        if self._conversation is None or self.closed.is_set():
-            return
+        self._last_packet_s = asyncio.get_running_loop().time()
         try:
-            samples = self._opus.push(packet)
-            if len(samples):
-                self._conversation.feed(samples)
+            self._feed(self._opus.push(packet))
         except Exception:
             log.exception("a packet of sound failed")
 
     # ---- inside
 
+    def _feed(self, samples: Samples) -> None:
+        if self._conversation and len(samples) and not self.closed.is_set():
+            self._conversation.feed(samples)
+
     async def _on_state(self) -> None:
-        if self._connection.connectionState == "connected" and self._watch:
-            self._watch.cancel()
         if self._connection.connectionState in ("failed", "closed"):
             await self.close(1006, "the connection was lost")
 
-    async def _give_up(self) -> None:
-        await asyncio.sleep(CONNECT_S)
-        log.info("a call never connected", extra={"call": self.call_id})
-        await self.close(1006, "never connected")
+    async def _keep_time(self) -> None:
+        """End a call that never connects; let silence pass where packets stay away."""
+        loop = asyncio.get_running_loop()
+        began_s = fed_s = loop.time()
+        while True:
+            await asyncio.sleep(QUIET_S / 2)
+            now_s = loop.time()
+            if self._connection.connectionState != "connected":
+                if now_s - began_s > CONNECT_S:
+                    await self.close(1006, "never connected")
+                continue
+            began_s = now_s
+            quiet_s = now_s - self._last_packet_s
+            fed_s = max(fed_s, self._last_packet_s)
+            if self._last_packet_s and QUIET_S < quiet_s < MAX_QUIET_S:
+                self._feed(self._opus.elapse(int((now_s - fed_s) * HEARD_HZ)))
+                fed_s = now_s
 
     def _on_channel(self, channel: RTCDataChannel) -> None:
         if channel.label != CHANNEL or self._channel is not None:
