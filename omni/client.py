@@ -50,7 +50,7 @@ class Client:
         self._connection = connection
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._sound: asyncio.Queue[Samples] = asyncio.Queue()
-        self._arrivals: dict[int, float] = {}  # of events, by identity
+        self.is_answered = asyncio.Event()  # sound of a reply has arrived, ever
         self._last_sound_s = 0.0
 
     async def send(self, event: Mapping[str, Any]) -> None:
@@ -123,11 +123,12 @@ class Client:
                 exchange.errors.append(event["error"]["message"])
                 return bool(event["error"]["type"] == "server_error")
             case "response.done":
-                response = event["response"]
-                exchange.status = response["status"]
-                exchange.timings = response.get("timings") or {}
+                exchange.status = event["response"]["status"]
+            case "omni.response.timings":
+                names = [name for name in event if name.endswith("_ms")]
+                exchange.timings = {name: event[name] for name in names if event[name] is not None}
                 exchange.ttft_ms = exchange.timings.get("first_token_ms", exchange.ttft_ms)
-                return bool(exchange.status != "cancelled")
+                return exchange.status != "cancelled"
         return False
 
     def _hear(self, exchange: Exchange, event: dict[str, Any], since_ms: float) -> None:
@@ -136,6 +137,7 @@ class Client:
         if exchange.v2v_ms is None and (loud := np.flatnonzero(np.abs(sound) > 0.005)).size:
             exchange.v2v_ms = round(since_ms + loud[0] * 1000 / RATE_HZ, 1)
         exchange.audio = np.concatenate([exchange.audio, sound])
+        self.is_answered.set()
 
     async def _listen(self) -> None:
         with contextlib.suppress(ConnectionClosed):
@@ -174,7 +176,7 @@ async def talking_to(url: str, key: str | None = None) -> AsyncIterator[Client]:
         OmniError: the server cannot be reached or refuses.
     """
     if not url.startswith("ws"):
-        url = url.replace("http", "ws", 1).rstrip("/") + "/v1/realtime"
+        url = url.replace("http", "ws", 1).rstrip("/") + "/v1/realtime?extensions=omni"
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
         connection = await connect(url, additional_headers=headers, max_size=16 << 20)

@@ -42,7 +42,7 @@ def server(args: argparse.Namespace, overrides: Sequence[str] = ()) -> Iterator[
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "omni.cli", "serve", "--config", args.config]
+    command = [sys.executable, "-m", "omni", "serve", "--config", args.config]
     command += ["--runtime", args.runtime, "--port", str(port)]
     for override in (*args.overrides, *overrides):
         command += ["--set", override]
