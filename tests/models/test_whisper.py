@@ -1,3 +1,4 @@
+import itertools
 import re
 
 import jiwer
@@ -129,6 +130,22 @@ def test_a_prefix_is_kept_and_continued(whisper, recording):
     assert len(stable.split()) >= 8
     assert whole.startswith(stable)
     assert words(whole).split() == words(SPOKEN["jfk.flac"]).split()
+
+
+@pytest.mark.models
+@pytest.mark.parametrize("name", ["jfk.flac", "librispeech_1995-1837-0001.wav"])
+def test_published_words_are_never_taken_back(whisper, recording, name):
+    """A hypothesis each second while the user speaks, the agreed words forced upon the next."""
+    clip, last, stable, published = recording(name), "", "", []
+    for end_s in range(2, len(clip) // 16000 + 1):
+        text = whisper.transcribe(clip[: end_s * 16000], language="en", prefix=stable).text
+        stable, last = stable_prefix(last, text), text
+        published.append(stable)
+    final = whisper.transcribe(clip, language="en", prefix=stable).text
+    for before, after in itertools.pairwise([*published, final]):
+        assert after.startswith(before)
+    assert len(published[-1].split()) >= 0.6 * len(final.split())
+    assert jiwer.wer(words(SPOKEN[name]), words(final)) <= 0.1
 
 
 @pytest.mark.models
