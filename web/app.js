@@ -17,10 +17,10 @@ const PHASES = {
   speaking: ["Speaking", "Talk over it, or press Esc, and it stops."],
 };
 const TIMINGS = {
-  end_of_turn_ms: "turn over",
-  recognised_ms: "understood",
-  first_token_ms: "first word",
-  first_audio_ms: "first sound",
+  end_of_turn_ms: "turn end",
+  recognised_ms: "words",
+  first_token_ms: "thought",
+  first_audio_ms: "sound",
 };
 const RETRIES_MS = [500, 2000, 5000];
 const QUIET_ERRORS = new Set(["response_cancel_not_active"]);

@@ -173,13 +173,18 @@ class Playground:
         self.page.get_by_role("button", name="Start talking").click()
 
     def instruct(self, words: str) -> None:
-        self.page.get_by_text("Instructions", exact=True).click()
+        summary = self.page.locator("summary", has_text="Instructions")
+        summary.click()
         self.page.get_by_label("Instructions").fill(words)
-        self.page.get_by_text("Instructions", exact=True).click()
+        summary.click()
 
     def take_microphone_as_it_is(self) -> None:
         """A recording has no echo to remove, and must arrive unaltered."""
         self.page.get_by_label("Remove echo and noise").uncheck()
+
+    def write(self, words: str) -> None:
+        self.page.get_by_label("Message").fill(words)
+        self.page.keyboard.press("Enter")
 
     def await_phase(self, *phases: str) -> None:
         wanted = ", ".join(f'body[data-phase="{phase}"]' for phase in phases)

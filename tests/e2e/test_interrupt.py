@@ -10,7 +10,7 @@ FLUSH_MS = 700  # what the network and the browser's jitter buffer may still hol
 
 
 def test_talking_over_a_reply_stops_it_for_good(open_page, server, recognise, word_error_rate):
-    page = open_page(server, "weather_question.wav", 12.0, "dangerous_situation.wav")
+    page = open_page(server, "weather_question.wav", 15.0, "dangerous_situation.wav")
     page.take_microphone_as_it_is()
     page.instruct(LONG)
     page.start()

@@ -61,7 +61,7 @@ def test_everything_has_a_name_and_can_be_read(open_page, stub_server):
     assert dom.get_by_role("heading", level=1).count() == 1
     for role in ("banner", "main", "log", "status", "alert"):
         assert dom.get_by_role(role).count() == 1, role
-    write(page, "Hello there.")
+    page.write("Hello there.")
     page.turn("assistant", 1)
     assert dom.evaluate(FAINT) == []
     dom.get_by_role("button", name="Dark").click()
@@ -96,7 +96,7 @@ def test_a_blocked_microphone_leaves_the_keyboard(open_page, stub_server):
     alert.get_by_text("The microphone is blocked").wait_for()
     alert.get_by_role("button", name="Type instead").click()
     page.await_phase("listening")
-    write(page, "Are you there?")
+    page.write("Are you there?")
     assert "Are you there?" in page.await_state(page.turn("assistant", 1), "done")
 
 
@@ -128,18 +128,13 @@ def test_a_guarded_server_is_shown_the_key(open_page, stub_server):
 
 def test_it_comes_back_when_the_server_does(open_page, stub_server):
     page = open_page(stub_server)
-    write(page, "Remember the blue door.")
+    page.write("Remember the blue door.")
     page.await_state(page.turn("assistant", 1), "done")
     stub_server.stop(signal.SIGKILL)
     page.page.get_by_role("button", name="Connect again").wait_for(timeout=60_000)
     stub_server.start()
     page.page.get_by_role("button", name="Connect again").click()
     page.await_phase("listening")
-    write(page, "And now?")
+    page.write("And now?")
     page.await_state(page.turn("assistant", 2), "done")
     assert page.page.locator("#transcript li").count() == 4
-
-
-def write(page, words):
-    page.page.get_by_label("Message").fill(words)
-    page.page.keyboard.press("Enter")

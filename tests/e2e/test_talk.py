@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,6 @@ def test_a_spoken_question_is_shown_and_answered_by_voice(
 
     page.await_phase("speaking")
     reply = page.await_state(page.turn("assistant", 1), "done")
-    page.picture()
     page.await_phase("listening")
     page.page.wait_for_timeout(500)  # the last of it is still in the browser's buffer
 
@@ -26,3 +27,18 @@ def test_a_spoken_question_is_shown_and_answered_by_voice(
     assert np.abs(until_speech).max() < 0.01, "nothing sounds before there is a question"
     assert page.page.locator("#v2v").inner_text().endswith(" s")
     assert page.page.get_by_role("alert").inner_text() == ""
+
+
+def test_a_picture_of_it(open_page, server, request):
+    if not request.config.getoption("--screenshot", None):
+        pytest.skip("only with --screenshot=FILE: it is for the README")
+    page = open_page(server, "dangerous_situation.wav")
+    page.take_microphone_as_it_is()
+    page.start()
+    page.await_state(page.turn("assistant", 1), "done")
+    page.await_phase("listening")
+    page.write("Then tell me why the sky is blue.")
+    row = page.turn("assistant", 2)
+    page.await_phase("speaking")
+    row.get_by_text(re.compile(r"\w+ \w+ \w+ \w+ \w+")).wait_for()
+    page.picture()
