@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Self
 
 import ray
+from ray._private import ray_constants
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from actors.link import Address
@@ -104,8 +105,10 @@ class Cluster:
         """Raises StageError if there is no cluster at `address`."""
         if ray.is_initialized():
             return cls(is_ours=False, is_spread=address is not None)
-        # Ray's own switch; it must be set before the first process of the cluster starts.
+        # Ray reads its switches when its first process starts; it has no arguments for these two.
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        # Off, as on macOS, Ray's ports are on loopback alone; on, they are on every address.
+        ray_constants.ENABLE_RAY_CLUSTER = address is not None
         options: dict[str, Any] = {"address": address or "local", "logging_level": logging.ERROR}
         if address is None:
             options |= {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}

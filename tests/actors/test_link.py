@@ -29,7 +29,7 @@ def prompt(epoch: int, response_id: str) -> Prompt:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 - what is awaited offers no event
+    while not condition():
         await asyncio.sleep(0.005)
 
 

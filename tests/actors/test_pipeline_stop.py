@@ -1,6 +1,7 @@
-"""A pipeline that started Ray leaves no process and no socket behind."""
+"""A pipeline that starts Ray opens no port to the world, and leaves no process behind."""
 
 import asyncio
+import ipaddress
 import tempfile
 from pathlib import Path
 
@@ -25,14 +26,29 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
-async def test_stop_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def listens_on(process: psutil.Process) -> set[str]:
+    connections = process.net_connections("tcp")
+    return {c.laddr.ip for c in connections if c.status == psutil.CONN_LISTEN}
+
+
+def is_loopback(host: str) -> bool:
+    address = ipaddress.ip_address(host)
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+async def test_its_own_ray_listens_on_loopback_and_stop_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     pipeline = RayPipeline(load("stub"))
     await pipeline.start()
     stages = [psutil.Process(health.pid) for health in await pipeline.health()]
     started = psutil.Process().children(recursive=True) + stages
     assert len(sockets(tmp_path)) == len(stages)
+    hosts = set().union(*map(listens_on, started))
+    assert hosts
+    assert all(map(is_loopback, hosts)), hosts
     await pipeline.stop()
-    await asyncio.to_thread(psutil.wait_procs, started, 30)
-    assert [process for process in started if is_alive(process)] == []
+    while any(map(is_alive, started)):  # the test's timeout is the limit
+        await asyncio.sleep(0.05)
     assert sockets(tmp_path) == []
