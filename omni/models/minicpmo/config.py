@@ -39,6 +39,8 @@ class SpeechConfig:
     num_codes: int  # the last one ends the speech
     audio_bos_id: int
     text_eos_id: int
+    chunk_codes: int  # said in a second
+    lookahead: int  # codes the vocoder only looks at
 
     @property
     def eos_code(self) -> int:
@@ -134,6 +136,8 @@ def _speech(tree: Mapping[str, Any]) -> SpeechConfig:
         num_codes=tree["num_audio_tokens"],
         audio_bos_id=tree["audio_bos_token_id"],
         text_eos_id=tree["text_eos_token_id"],
+        chunk_codes=tree["s3_stream_chunk_size"],
+        lookahead=tree["s3_stream_prelook_size"],
     )
 
 

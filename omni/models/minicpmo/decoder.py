@@ -70,7 +70,9 @@ class LanguageModel:
     @torch.inference_mode()
     def embed(self, ids: Sequence[int]) -> Tensor:
         """[n, D]"""
-        rows: Tensor = self.table(torch.tensor(ids, device=self.table.weight.device))
+        rows: Tensor = self.table(
+            torch.tensor(ids, dtype=torch.long, device=self.table.weight.device)
+        )
         return rows
 
     def feed(self, contexts: Sequence[Context], rows: Sequence[Tensor]) -> list[Tensor]:

@@ -4,6 +4,7 @@ Hides the harmonic source. Random phases and breath noise come from the caller, 
 them is reproducible. Names are the checkpoint's; weight norm is folded when it is loaded.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import pi, prod
 
@@ -47,6 +48,28 @@ class SourceNoise:
 
     phase: Tensor  # [B, 1 + harmonics], in turns; the fundamental's is 0
     breath: Tensor  # [B, samples, 1 + harmonics], unit variance
+
+
+NoiseOf = Callable[[int], SourceNoise]  # randomness for so many samples
+
+
+def no_noise(dims: HiFTDims) -> NoiseOf:
+    """Randomness of a source without breath, whose overtones start together."""
+    overtones = dims.num_harmonics + 1
+    return lambda n: SourceNoise(torch.zeros(1, overtones), torch.zeros(1, n, overtones))
+
+
+def seeded_noise(dims: HiFTDims, seed: int) -> NoiseOf:
+    """Randomness that is the same each time it is started from `seed`."""
+    generator = torch.Generator().manual_seed(seed)
+    overtones = dims.num_harmonics + 1
+
+    def draw(num_samples: int) -> SourceNoise:
+        phase = torch.rand(1, overtones, generator=generator)
+        phase[:, 0] = 0
+        return SourceNoise(phase, torch.randn(1, num_samples, overtones, generator=generator))
+
+    return draw
 
 
 class Snake(nn.Module):

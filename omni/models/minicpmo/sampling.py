@@ -151,20 +151,32 @@ class TextIds:
     forbidden: tuple[int, ...]
 
 
-def text_scores(logits: Tensor, seen: Sequence[int], rule: TextRule, ids: TextIds) -> Tensor:
-    """Scores of one turn-based step before any narrowing. [V]"""
-    scores = logits.clone()
-    scores[list(ids.forbidden)] = -torch.inf
-    repeated = sorted(set(seen))
-    penalty = torch.tensor(rule.repetition_penalty)
-    scores[repeated] = sign_aware(scores[repeated], penalty)
-    ends = sorted(set(ids.terminators))
-    scores[ends] = sign_aware(scores[ends], torch.tensor(rule.length_penalty))
-    return scores
+@dataclass(frozen=True, slots=True, eq=False)
+class TextSampler:
+    """How a turn-based answer chooses its words."""
 
+    rule: TextRule
+    ids: TextIds
+    source: Source
 
-def text_narrowed(scores: Tensor, rule: TextRule) -> Tensor:
-    return keep_top_p(keep_top_k(scores / rule.temperature, rule.top_k), rule.top_p)
+    def next(self, logits: Tensor, seen: Sequence[int]) -> int:
+        """The token after a state whose logits these are [V], given what counts as repeated."""
+        scores = self.scores(logits, seen)[None] / self.rule.temperature
+        kept = keep_top_p(keep_top_k(scores, self.rule.top_k), self.rule.top_p)
+        return draw(kept, [self.source])[0]
+
+    def scores(self, logits: Tensor, seen: Sequence[int]) -> Tensor:
+        """Logits without the forbidden, repetitions and terminators held back. [V]"""
+        scores = logits.clone()
+        scores[list(self.ids.forbidden)] = -torch.inf
+        held_back = (
+            (seen, self.rule.repetition_penalty),
+            (self.ids.terminators, self.rule.length_penalty),
+        )
+        for ids, penalty in held_back:
+            distinct = sorted(set(ids))
+            scores[distinct] = sign_aware(scores[distinct], torch.tensor(penalty))
+        return scores
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,8 +20,6 @@ from omni.models.minicpmo.decoder import Context, feed
 from omni.models.minicpmo.hearing import Projector
 from omni.models.minicpmo.sampling import Source, SpeechRule
 
-CODES_A_CHUNK = 25
-
 
 class SpeechModel(nn.Module):
     """Modules with the checkpoint's names (`tts.`); weight norm is folded when it is loaded."""
@@ -70,6 +68,7 @@ class Talker:
     def __init__(self, model: SpeechModel, num_contexts: int, context_tokens: int) -> None:
         self.model = model
         self.eos = model.config.eos_code
+        self.chunk_codes = model.config.chunk_codes
         self.engine = Engine(model.model, num_contexts, context_tokens)
 
     def open(self) -> Context:
@@ -100,7 +99,7 @@ class Talker:
             codes = sampling.draw(scores, [orders[i].source for i in active])
             going = []
             for i, code in zip(active, codes, strict=True):
-                if code != self.eos and len(said[i]) < CODES_A_CHUNK:
+                if code != self.eos and len(said[i]) < self.chunk_codes:
                     said[i].append(code)
                     rows[i] = self.model.codes([code])
                     going.append(i)
@@ -146,7 +145,7 @@ class TurnSpeaker:
         chunks = []
         for code in self.codes(turn, condition, source, min_steps=0):
             turn.waiting.append(code)
-            if len(turn.waiting) == CODES_A_CHUNK:
+            if len(turn.waiting) == self.talker.chunk_codes:
                 chunks.append(SpeechChunk(turn.waiting, False))
                 turn.waiting = []
         return chunks

@@ -4,18 +4,17 @@ Hides the caches of the flow and the vocoder. States are values: a stream starts
 state and replaces its own, so sessions and voices never share what one of them changes.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from omni.models.minicpmo.flow_encoder import EncoderCache, EncoderDims, FlowEncoder
-from omni.models.minicpmo.flow_matching import DiT, DiTCache, DiTDims, Target, integrate
-from omni.models.minicpmo.hift import HiFT, HiFTDims, SourceNoise
-
-NoiseOf = Callable[[int], SourceNoise]  # randomness for so many samples
+from omni.models.minicpmo.flow_encoder import EncoderDims, FlowEncoder
+from omni.models.minicpmo.flow_matching import DiT, DiTDims, Target, integrate
+from omni.models.minicpmo.hift import HiFT, HiFTDims, NoiseOf, SourceNoise
+from omni.models.minicpmo.voice import FlowState, Tail, Voice, VoicePrompt, picked, stacked
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,39 +37,6 @@ class Token2WavDims:
     dit: DiTDims
     hift: HiFTDims
     stream: StreamDims
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class VoicePrompt:
-    """A reference recording: its codes, its mel at `stride` frames a code, its x-vector."""
-
-    codes: tuple[int, ...]
-    mel: Tensor  # [frames, mels]
-    speaker: Tensor  # [speaker size]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FlowState:
-    encoder: EncoderCache
-    dit: DiTCache
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Voice:
-    """What every stream in this voice starts from."""
-
-    speaker: Tensor  # [1, mels]
-    num_frames: int  # of the prompt
-    state: FlowState
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Tail:
-    """The end of what was made so far, which the next window begins with."""
-
-    mel: Tensor  # [1, mels, frames]
-    source: Tensor  # [1, samples]
-    speech: Tensor  # [1, samples], not given out yet
 
 
 class Stream:
@@ -129,6 +95,10 @@ class Token2Wav:
         self.flow = flow
         self.hift = hift
         self.noise = noise
+
+    @property
+    def silence_code(self) -> int:
+        return self.dims.stream.silence_code
 
     @torch.inference_mode()
     def voice(self, prompt: VoicePrompt) -> Voice:
@@ -216,9 +186,9 @@ class Token2Wav:
             x = self.flow.encoder.flush(x)
         speaker = torch.cat([stream.voice.speaker for stream in streams])
         unknown = x.new_zeros(len(streams), 0, self.dims.dit.num_mels)
-        mel, state = self._mel(x, speaker, _stacked([s.state for s in streams]), unknown)
+        mel, state = self._mel(x, speaker, stacked([s.state for s in streams]), unknown)
         for i, stream in enumerate(streams):
-            stream.state = self._trimmed(_picked(state, i), stream.voice.num_frames)
+            stream.state = self._trimmed(picked(state, i), stream.voice.num_frames)
         return mel
 
     def _trimmed(self, state: FlowState, prompt_frames: int) -> FlowState:
@@ -267,47 +237,3 @@ class Token2Wav:
                 speech[i : i + 1, -overlap:],
             )
         return list(speech if is_last else speech[:, :-overlap])
-
-
-def no_noise(dims: HiFTDims) -> NoiseOf:
-    """A source without breath, whose overtones start together."""
-    overtones = dims.num_harmonics + 1
-    return lambda n: SourceNoise(torch.zeros(1, overtones), torch.zeros(1, n, overtones))
-
-
-def seeded_noise(dims: HiFTDims, seed: int) -> NoiseOf:
-    """A source that sounds the same each time it is started from `seed`."""
-    generator = torch.Generator().manual_seed(seed)
-    overtones = dims.num_harmonics + 1
-
-    def draw(num_samples: int) -> SourceNoise:
-        phase = torch.rand(1, overtones, generator=generator)
-        phase[:, 0] = 0
-        return SourceNoise(phase, torch.randn(1, num_samples, overtones, generator=generator))
-
-    return draw
-
-
-def _stacked(states: Sequence[FlowState]) -> FlowState:
-    encoders, dits = [s.encoder for s in states], [s.dit for s in states]
-    return FlowState(
-        EncoderCache(
-            torch.cat([e.lookahead for e in encoders]),
-            torch.cat([e.up for e in encoders]),
-            torch.cat([e.tokens for e in encoders], dim=1),
-            torch.cat([e.frames for e in encoders], dim=1),
-        ),
-        DiTCache(
-            torch.cat([d.attention for d in dits], dim=2),
-            torch.cat([d.convolution for d in dits], dim=2),
-        ),
-    )
-
-
-def _picked(state: FlowState, i: int) -> FlowState:
-    one, two = slice(i, i + 1), slice(2 * i, 2 * i + 2)
-    e, d = state.encoder, state.dit
-    return FlowState(
-        EncoderCache(e.lookahead[one], e.up[one], e.tokens[:, one], e.frames[:, one]),
-        DiTCache(d.attention[:, :, two], d.convolution[:, :, two]),
-    )

@@ -1,0 +1,275 @@
+"""The models behind every session, and the scheduler that lets sessions share their passes.
+
+A session is a generator: it yields what it wants from a model and is sent the answer. Wishes of
+one kind are answered together, so no model is called in a loop over sessions. Law: a session's
+answers do not depend on who else is served.
+"""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from omni.media.slicing import Pixels
+from omni.models.minicpmo.checkpoint import MiniCPMO
+from omni.models.minicpmo.decoder import Context, LanguageModel
+from omni.models.minicpmo.hearing import Ear
+from omni.models.minicpmo.kv import KeyValues
+from omni.models.minicpmo.mel import MelChunk
+from omni.models.minicpmo.prompt import Group
+from omni.models.minicpmo.sampling import Decision, DecisionIds, Source, SpeechRule, decide
+from omni.models.minicpmo.seeing import Eye
+from omni.models.minicpmo.speech import ChunkOrder, Talker
+from omni.models.minicpmo.tokens import Tokens
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hear:
+    """Encode a unit of sound; answered with embeddings [n, D]."""
+
+    past: KeyValues
+    chunk: MelChunk
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HearClip:
+    """Encode a finished sound [n]; answered with embeddings [rows, D]."""
+
+    samples: Tensor
+    chunk_s: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class See:
+    """Embed a picture; answered with its tiles, a list of [queries, D]."""
+
+    picture: Pixels
+    max_slices: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Feed:
+    """Append groups to a context; answered with the states of their rows [n, D]."""
+
+    context: Context
+    groups: tuple[Group, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decide:
+    """Choose the next token after a state [D]; answered with its id."""
+
+    state: Tensor
+    history: list[int]
+    rule: Decision
+    ids: DecisionIds
+    source: Source
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Say:
+    """Speak a chunk; answered with speech codes. `states` [n, D] are those of `ids`."""
+
+    context: Context
+    ids: tuple[int, ...]
+    states: Tensor
+    min_codes: int
+    rule: SpeechRule
+    source: Source
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sound:
+    """Make a window of codes audible; answered with samples [n]."""
+
+    stream: "SpeechStream | None"
+    codes: tuple[int, ...]
+    is_last: bool
+
+
+class SpeechStream(Protocol):
+    """One session's speech in the vocoder."""
+
+    def reset(self) -> None:
+        """Begin anew; what was held back is gone."""
+
+
+class Vocoder(Protocol):
+    """What makes codes audible, as `token2wav` does; streams are its own."""
+
+    @property
+    def silence_code(self) -> int: ...
+
+    def stream(
+        self, streams: Sequence[Any], windows: Sequence[Sequence[int]], is_last: Sequence[bool]
+    ) -> list[Tensor]: ...
+
+
+Wish = Hear | HearClip | See | Feed | Decide | Say | Sound
+_ORDER: tuple[type, ...] = (See, Hear, HearClip, Feed, Decide, Say, Sound)
+
+Result = TypeVar("Result")
+Work = Generator[Wish, Any, Result]
+
+
+class Brain:
+    """All models of a checkpoint on one device, with room for `num_sessions` sessions.
+
+    Args:
+        vocoder: None where nothing is to be heard.
+    """
+
+    def __init__(
+        self,
+        model: MiniCPMO,
+        tokens: Tokens,
+        vocoder: Vocoder | None,
+        num_sessions: int,
+        context_tokens: int,
+    ) -> None:
+        config = model.config
+        self.config = config
+        self.tokens = tokens
+        self.vocoder = vocoder
+        self.ear = Ear(model.apm, model.audio_projection_layer, config.audio_pool)
+        self.eye = Eye(model.vpm, model.resampler, config.slicing)
+        self.llm = LanguageModel(model.llm, num_sessions, context_tokens)
+        speech_tokens = config.speech.backbone.max_position_embeddings
+        self.talker = Talker(model.tts, num_sessions, speech_tokens)
+
+    def answer(self, wishes: Sequence[Wish]) -> list[Any]:
+        """Answer wishes of one kind in as few passes as they allow."""
+        match wishes[0]:
+            case Hear():
+                return self._hear([w for w in wishes if isinstance(w, Hear)])
+            case HearClip(chunk_s=chunk_s):
+                clips = [w.samples for w in wishes if isinstance(w, HearClip)]
+                return self.ear.clips(clips, chunk_s)
+            case See():
+                return self.eye.see(
+                    [(w.picture, w.max_slices) for w in wishes if isinstance(w, See)]
+                )
+            case Feed():
+                return self._feed([w for w in wishes if isinstance(w, Feed)])
+            case Decide(rule=rule, ids=ids):
+                asked = [w for w in wishes if isinstance(w, Decide)]
+                logits = self.llm.logits(torch.stack([w.state for w in asked]))
+                histories = [w.history for w in asked]
+                return decide(logits, histories, rule, ids, [w.source for w in asked])
+            case Say(rule=rule):
+                return self._say([w for w in wishes if isinstance(w, Say)], rule)
+            case Sound():
+                return self._sound([w for w in wishes if isinstance(w, Sound)])
+
+    def embed(self, groups: Sequence[Group]) -> Tensor:
+        """Rows of groups, the ids of all of them looked up at once. [n, D]"""
+        looked_up = self.llm.embed([i for group in groups for i in group.ids])
+        counts = [len(group) for group in groups if group.embeds is None]
+        ids = iter(torch.split(looked_up, counts))
+        rows = [next(ids) if group.embeds is None else group.embeds for group in groups]
+        return torch.cat([r.to(self.llm.table.weight) for r in rows])
+
+    def _hear(self, wishes: Sequence[Hear]) -> list[Tensor]:
+        hidden = self.ear.stream([w.past for w in wishes], [w.chunk for w in wishes])
+        return [self.ear.embed(h) for h in hidden]
+
+    def _feed(self, wishes: Sequence[Feed]) -> list[Tensor]:
+        rows = self.embed([group for w in wishes for group in w.groups])
+        counts = [sum(map(len, w.groups)) for w in wishes]
+        return self.llm.feed([w.context for w in wishes], list(torch.split(rows, counts)))
+
+    def _say(self, wishes: Sequence[Say], rule: SpeechRule) -> list[list[int]]:
+        marks = [self.config.speech.audio_bos_id]
+        orders = [
+            ChunkOrder(
+                w.context,
+                self.talker.model.condition(w.ids, w.states, marks),
+                w.min_codes,
+                w.source,
+            )
+            for w in wishes
+        ]
+        return self.talker.chunk(orders, rule)
+
+    def _sound(self, wishes: Sequence[Sound]) -> list[Tensor]:
+        if self.vocoder is None:
+            raise ValueError("this brain has no vocoder")
+        return self.vocoder.stream(
+            [w.stream for w in wishes], [w.codes for w in wishes], [w.is_last for w in wishes]
+        )
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """Work under way, and the wish it waits for; `result` once it is `is_done`."""
+
+    work: Work[Any]
+    wish: Wish | None = None
+    result: Any = None
+
+    @property
+    def is_done(self) -> bool:
+        return self.wish is None
+
+    def send(self, answer: Any) -> None:
+        try:
+            self.wish = self.work.send(answer)
+        except StopIteration as stop:
+            self.wish, self.result = None, stop.value
+
+
+class Scheduler:
+    """Serves the work of many sessions; new work may join between any two passes."""
+
+    def __init__(self, brain: Brain) -> None:
+        self.brain = brain
+        self.jobs: list[Job] = []
+
+    def submit(self, work: Work[Any]) -> Job:
+        job = Job(work)
+        job.send(None)
+        if not job.is_done:
+            self.jobs.append(job)
+        return job
+
+    def step(self) -> None:
+        """Answer the earliest kind of wish there is, for all who have it.
+
+        Speech and sound come last: until then all who still read or decide can join them.
+        """
+        if not self.jobs:
+            return
+        kind = min(self.jobs, key=lambda job: _ORDER.index(type(job.wish)))
+        chosen = [job for job in self.jobs if _alike(job.wish, kind.wish)]
+        wishes = [job.wish for job in chosen if job.wish is not None]
+        for job, answer in zip(chosen, self.brain.answer(wishes), strict=True):
+            job.send(answer)
+        self.jobs = [job for job in self.jobs if not job.is_done]
+
+
+def run(brain: Brain, work: Work[Result]) -> Result:
+    """Do one session's work alone."""
+    return run_all(brain, [work])[0]
+
+
+def run_all(brain: Brain, works: Sequence[Work[Result]]) -> list[Result]:
+    """Do the work of several sessions side by side."""
+    scheduler = Scheduler(brain)
+    jobs = [scheduler.submit(work) for work in works]
+    while scheduler.jobs:
+        scheduler.step()
+    return [job.result for job in jobs]
+
+
+def _alike(wish: Wish | None, other: Wish | None) -> bool:
+    """May both be answered in one call?"""
+    match wish, other:
+        case (HearClip(chunk_s=a), HearClip(chunk_s=b)):
+            return a == b
+        case (Decide(rule=a, ids=i), Decide(rule=b, ids=j)):
+            return a is b and i is j
+        case (Say(rule=a), Say(rule=b)):
+            return a is b
+    return type(wish) is type(other)
