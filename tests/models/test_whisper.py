@@ -175,6 +175,7 @@ def test_an_unknown_language_is_refused_by_name(whisper):
         ("It is a dog", "It is a dog.", "It is a dog"),
         ("Where is", "There is", ""),
         ("今日は天気", "今日はいい天気", "今日は"),
+        ("मौसम अच्छा है।", "मौसम अच्छा है आज", "मौसम अच्छा है"),
         ("¿Dónde está?", "¿Dónde estaba?", "¿Dónde"),
     ],
 )

@@ -5,6 +5,7 @@ looping hypothesis is searched for again, and one that is not speech comes back 
 """
 
 import re
+import unicodedata
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -36,7 +37,6 @@ _MAX_PROMPT_TOKENS = 112
 _TOKENS_PER_S = 15
 _LANGUAGE = re.compile(r"<\|([a-z]{2,3})\|>")
 _IDEOGRAPH = "\u3040-\u30ff\u3400-\u9fff\u0e00-\u0e7f"  # scripts without spaces between words
-_OPEN_END = re.compile(r"[^\w'\")\]]+$")
 _WORD = re.compile(rf"\s*(?:[{_IDEOGRAPH}]|[^\s{_IDEOGRAPH}]+)")
 
 
@@ -203,7 +203,9 @@ def stable_prefix(previous: str, current: str) -> str:
         if _bare(old) != _bare(new):
             break
         agreed += new
-    return _OPEN_END.sub("", agreed.strip())
+    while agreed and _is_mark(agreed[-1]):
+        agreed = agreed[:-1]
+    return agreed.lstrip()
 
 
 def _compression(text: str) -> float:
@@ -212,7 +214,12 @@ def _compression(text: str) -> float:
 
 
 def _bare(word: str) -> str:
-    return re.sub(r"\W", "", word).casefold()
+    return "".join(letter for letter in word.casefold() if not _is_mark(letter))
+
+
+def _is_mark(letter: str) -> bool:
+    """Punctuation or space; not the vowel signs of Indic scripts, which a regex counts as such."""
+    return unicodedata.category(letter)[0] in "PZ"
 
 
 def _windows(samples: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
