@@ -175,7 +175,7 @@ def check_ray(settings: config.OmniConfig) -> Finding:
 
 
 def check_audio(_settings: config.OmniConfig) -> Finding:
-    advice = "only `omni chat` needs it: install PortAudio and the package sounddevice"
+    advice = "only `omni chat` needs it: install PortAudio and `pip install omni[chat]`"
     try:
         devices = importlib.import_module("sounddevice").query_devices()
     except (ImportError, OSError) as error:
