@@ -99,7 +99,7 @@ class DeadlineConfig(Section):
 
 class HearConfig(Section):
     language: str | None = Field(None, description="ISO 639-1; null detects it for each turn")
-    context_s: float = Field(10, description="recogniser's encoder window, at least")
+    context_s: float = Field(8, description="recogniser's encoder window, at least")
     num_threads: int = 2
     partial_every_ms: int = Field(1000, description="recognition while the user speaks; 0 = never")
 

@@ -53,18 +53,19 @@ class HearStage:
         return [self._recognise(chosen)]
 
     def _recognise(self, request: Recognise) -> Heard:
-        last = self._last.get(request.session_id)
-        if last and last.turn_id != request.turn_id:
-            last = None
+        before = self._last.get(request.session_id)
+        last = before if before and before.turn_id == request.turn_id else None
         transcript = self._whisper.transcribe(
             request.samples,
-            language=request.language or (last.language if last else None) or None,
+            language=request.language,
+            likely_language=before.language if before and before.text else None,
+            prefix=last.stable if last else "",
             context_s=self._context_s,
         )
-        stable = last.stable if last else ""
+        stable = ""
         if last:
             agreed = stable_prefix(last.text, transcript.text)
-            stable = agreed if len(agreed) > len(stable) else stable
+            stable = agreed if len(agreed) > len(last.stable) else last.stable
         heard = Heard(
             request.session_id,
             request.epoch,

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from omni.dialog.clauses import ClauseSplitter
 from omni.errors import StageError
 from omni.models.core import Request, Step
+from omni.stages.hear import HearStage
 from omni.stages.speak import SpeakStage
 from omni.stages.think import ThinkStage
 from omni.types import (
@@ -21,6 +23,7 @@ from omni.types import (
     Heard,
     Message,
     Prompt,
+    Recognise,
     Samples,
     Say,
     Speech,
@@ -276,3 +279,69 @@ def test_written_words_get_the_times_of_spoken_ones(text: str) -> None:
     assert isinstance(piece, Speech)
     assert [word.text for word in piece.words] == text.split()
     assert piece.words[-1].end_ms == len(piece.samples) * 1000 // 24000
+
+
+class FakeTranscript(NamedTuple):
+    text: str
+    language: str
+
+
+class FakeEar:
+    """Hears one more word each time, and may change its mind about what was not agreed on."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+
+    def transcribe(self, samples: Samples, **given: Any) -> FakeTranscript:
+        self.asked.append(given)
+        words = [given["prefix"]] if given["prefix"] else []
+        number = len(words[0].split()) if words else 0
+        return FakeTranscript(" ".join([*words, *WORDS[number : len(samples)]]), "en")
+
+
+WORDS = ["what", "is", "the", "weather", "like"]
+
+
+def recognise(turn_id: str, length: int, session_id: str = "s", **changes: Any) -> Recognise:
+    samples = np.zeros(length, np.float32)
+    return Recognise(session_id, 0, 0, turn_id, samples, length, **{"is_final": False, **changes})
+
+
+def hearing() -> tuple[HearStage, FakeEar]:
+    stage = HearStage(Path(), 1, 8.0)
+    ear = FakeEar()
+    stage._whisper = ear  # type: ignore[assignment]
+    return stage, ear
+
+
+def test_words_that_were_published_are_never_taken_back() -> None:
+    stage, ear = hearing()
+    stables = []
+    for length in range(1, 6):
+        (heard,) = stage.step([recognise("t", length)])
+        assert isinstance(heard, Heard)
+        assert heard.text.startswith(heard.stable)
+        stables.append(heard.stable)
+    assert stables == ["", "what", "what is", "what is the", "what is the weather"]
+    assert [asked["prefix"] for asked in ear.asked] == ["", *stables[:-1]]
+
+
+def test_a_new_turn_starts_afresh_but_in_the_language_spoken_before() -> None:
+    stage, ear = hearing()
+    stage.step([recognise("t", 2), recognise("t", 3)])
+    stage.step([recognise("u", 3)])
+    assert ear.asked[-1]["prefix"] == ""
+    assert ear.asked[-1]["likely_language"] == "en"
+
+
+def test_only_the_latest_request_of_a_session_is_answered_and_finished_turns_come_first() -> None:
+    stage, _ = hearing()
+    out = stage.step(
+        [recognise("t", 1), recognise("t", 2), recognise("u", 3, "other", is_final=True)]
+    )
+    while stage.has_work():
+        out += stage.step([])
+    assert [(h.session_id, h.end_sample) for h in out if isinstance(h, Heard)] == [
+        ("other", 3),
+        ("s", 2),
+    ]
