@@ -1,0 +1,314 @@
+"""Duplex sessions of a pack, run unit by unit as a stage would run them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from omni.media import slicing
+from omni.models.minicpmo.brain import Decide, Feed, Hear, HearClip, Say, See, Sound, Wish, run
+from omni.models.minicpmo.duplex import Duplex
+from omni.models.minicpmo.parity.bench import Bench, Step, StubStream, traced
+from omni.models.minicpmo.parity.pack import LOGITS, STATES, Item, run_lengths
+from omni.models.minicpmo.prompt import Group
+from omni.models.minicpmo.sampling import Decision, Source, greedy
+from omni.models.minicpmo.unit import (
+    DuplexRule,
+    DuplexSession,
+    SystemPrompt,
+    UnitInput,
+    UnitOutput,
+)
+from omni.models.minicpmo.window import WindowRule
+
+_SECOND = 24000
+
+
+class DuplexRun:
+    """One recorded session played again."""
+
+    def __init__(self, bench: Bench, item: Item) -> None:
+        self.bench = bench
+        self.item = item
+        self.tree = item.json
+        self.duplex = Duplex(bench.brain, _rule(item.json))
+        self.script: Iterator[int] = iter(())
+        self.uniforms: dict[str, Iterator[float]] = {}
+
+    def check(self) -> None:
+        session = self._open()
+        for index, unit in enumerate(self.tree["inputs"]):
+            self._check_unit(session, index, unit)
+        last = self.bench.brain.llm.engine.pool
+        for layer in range(last.keys.shape[0]):
+            keys = last.keys[layer, session.context.slot, :, : len(session.context)]
+            self.item.array(f"final_kv.k{layer}", keys, LOGITS)
+        session.close()
+
+    def _open(self) -> DuplexSession:
+        expected = self.tree["expect"]["prepare"]
+        steps: list[Step] = []
+        stream = StubStream() if self.duplex.rule.is_spoken else None
+        prompt = _prompt(self.tree, self.bench)
+        work = self.duplex.open(prompt, stream, self._source("llm"), self._source("tts"))
+        session: DuplexSession = run(self.bench.brain, traced(work, steps, self._answer))
+        for step in steps:
+            if isinstance(step.wish, HearClip):
+                self.item.array("prepare.ref_embeds", step.answer, STATES)
+        self.item.fields(
+            "prepare",
+            expected | {"feeds": _flat(expected["feeds"])},
+            {
+                "feeds": _fed(steps),
+                "kv_len": len(session.context),
+                "system_preserve_length": session.window.system_rows,
+            },
+        )
+        self.item.same("context_filter_ids", *self._filter(session))
+        return session
+
+    def _filter(self, session: DuplexSession) -> tuple[bool, bool]:
+        """The pack lists what is never re-told; it must be so here, or never be a token said."""
+        listed = self.tree.get("context_filter_ids")
+        if listed is None:
+            return True, True
+        return set(listed) <= session.window.unsaid, True
+
+    def _check_unit(self, session: DuplexSession, index: int, given: dict[str, Any]) -> None:
+        expected = self.tree["expect"]["units"][index]
+        if self.tree["sampler"] == "script":
+            self.script = iter(self.tree["script"][index])
+        calls = expected.get("llm_uniforms") or []
+        self.uniforms["llm"] = iter([number for call in calls for number in call])
+        self.uniforms["tts"] = iter((expected.get("tts") or {}).get("uniforms") or [])
+        before = {
+            "kv_before": len(session.context),
+            "turn_ended_before": not session.is_turn_open,
+        }
+        spoken_before = (len(session.speech), session.speech.position)
+        steps: list[Step] = []
+        work = self.duplex.unit(session, self._input(given))
+        output: UnitOutput = run(self.bench.brain, traced(work, steps, self._answer))
+        name = f"u{index:02d}"
+        flat = expected | {"feeds": _flat(expected["feeds"])}
+        self.item.fields(name, flat, before | self._values(session, steps, output))
+        self._check_speech(name, expected, steps, spoken_before)
+        self._check_window(name, expected, session)
+        self._check_arrays(name, steps)
+
+    def _input(self, given: dict[str, Any]) -> UnitInput:
+        frames = given.get("frames") or []
+        limits = given.get("max_slice_nums", 1)
+        if isinstance(limits, int):
+            limits = [limits] * len(frames)
+        pictures = [self.bench.pack.inputs[key] for key in frames]
+        samples = given.get("audio") and self.bench.pack.stream(given["audio"])
+        forced = bool(given.get("force_listen"))
+        return UnitInput(samples, list(zip(pictures, limits, strict=True)), forced)
+
+    def _values(
+        self, session: DuplexSession, steps: list[Step], output: UnitOutput
+    ) -> dict[str, Any]:
+        """Our side of everything discrete a pack says of a unit."""
+        feeds = [s for s in steps if isinstance(s.wish, Feed)]
+        sizes = [
+            list(slicing.patch_size(tile, self.bench.brain.eye.slicing))
+            for s in steps
+            if isinstance(s.wish, See)
+            for tile in slicing.cut(s.wish.picture, s.wish.max_slices, self.bench.brain.eye.slicing)
+        ]
+        # The release counts the unit's end as generated, the demo does not.
+        generated = feeds[-1] if self.tree["variant"] == "release" else feeds[-2]
+        wave = self._wave(output)
+        return {
+            "feeds": _fed(steps),
+            "n_prefill_segments": len(_groups(feeds[:1])),
+            "kv_after_prefill": feeds[0].num_rows,
+            "kv_after_generate": generated.num_rows,
+            "kv_after_unit": len(session.context),
+            "sampled": [s.answer for s in steps if isinstance(s.wish, Decide)],
+            "total_ids": [i for group in _groups(feeds[1:]) for i in group.ids],
+            "is_listen": output.is_listen,
+            "end_of_turn": output.is_turn_end,
+            "text": output.text,
+            "n_tokens": len(session.window.units[-1].said),
+            "n_tts_tokens": len(output.codes),
+            "condition_ids": list(output.ids),
+            "turn_ended_after": not session.is_turn_open,
+            "token2wav_calls": [
+                [len(s.wish.codes), s.wish.is_last, list(s.wish.codes)]
+                for s in steps
+                if isinstance(s.wish, Sound)
+            ],
+            "token2wav_buffer_after": session.codes,
+            "tts_text_start_pos_after": session.speech.position,
+            "tts_kv_after": len(session.speech),
+            "audio_rle": None if wave is None else run_lengths(wave),
+            "mode": _mode(feeds[0]).upper(),
+            "tgt_sizes": sizes,
+        }
+
+    def _wave(self, output: UnitOutput) -> Tensor | None:
+        """What the recorded classes returned: at least a second, silence first; the release
+        nothing where it said nothing."""
+        missing = 0 if output.is_turn_end else max(0, _SECOND - len(output.samples))
+        if len(output.samples):
+            return functional.pad(output.samples, (missing, 0))
+        is_nothing = self.tree["variant"] == "release" and not output.is_listen
+        return None if is_nothing else torch.zeros(_SECOND)
+
+    def _check_speech(
+        self, name: str, expected: dict[str, Any], steps: list[Step], before: tuple[int, int]
+    ) -> None:
+        said = [s for s in steps if isinstance(s.wish, Say)]
+        self.item.same(f"{name}.speaks", bool(said), "tts" in expected)
+        for step in said:
+            wish = step.wish
+            assert isinstance(wish, Say)
+            speech = self.bench.brain.config.speech
+            rows = self.bench.brain.talker.model.condition(
+                wish.ids, wish.states, [speech.audio_bos_id]
+            )
+            actual = {
+                "kv_before": before[0],
+                "text_start_pos": before[1],
+                "min_new_tokens": wish.min_codes,
+                "max_new_token": speech.chunk_codes + 1,
+                "n_condition": len(rows),
+                "codes": step.answer,
+                "kv_after": step.num_rows,
+            }
+            self.item.fields(f"{name}.tts", expected.get("tts", {}), actual)
+            self.item.array(f"{name}.tts_condition", rows, STATES)
+            self.item.array(f"{name}.condition_hidden", wish.states, STATES)
+
+    def _check_window(self, name: str, expected: dict[str, Any], session: DuplexSession) -> None:
+        window, decode = session.window, self.bench.tokens.decode
+        is_context = window.rule.kind == "context"
+        state = {
+            "system_preserve_length": window.system_rows,
+            "preserve_prefix_length": window.prefix_rows if is_context else 0,
+            "previous_ids": list(window.told),
+            "previous_text": decode(window.previous),
+            "dropped_units": window.num_dropped,
+            "sliding_events": window.num_slides,
+        }
+        self.item.fields(f"{name}.window", expected.get("window", {}), state)
+        units = [
+            {
+                "unit_id": unit.index,
+                "length": unit.num_rows,
+                "is_listen": unit.is_listen,
+                "text": decode(unit.said),
+            }
+            for unit in window.units
+        ]
+        if "units_in_window" in expected:
+            listed = [{k: unit[k] for k in units[0]} for unit in expected["units_in_window"]]
+            self.item.same(f"{name}.units_in_window", units, listed)
+
+    def _check_arrays(self, name: str, steps: list[Step]) -> None:
+        llm = self.bench.brain.llm
+        decided = [s.wish.state for s in steps if isinstance(s.wish, Decide)]
+        read = next(s.answer[-1] for s in steps if isinstance(s.wish, Feed))
+        kind, states = ("step", torch.stack(decided)) if decided else ("prefill", read[None])
+        logits = llm.logits(states)
+        special = [self.bench.tokens.encode(text)[0] for text in self.tree["special_order"]]
+        self.item.array(f"{name}.{kind}_logits", logits, LOGITS)
+        self.item.array(f"{name}.{kind}_special", logits[:, special], LOGITS)
+        self.item.top(f"{name}.{kind}_top8", logits)
+        for step in steps:
+            if isinstance(step.wish, Hear):
+                self.item.array(f"{name}.audio_embeds", step.answer, STATES)
+        tiles = [tile for s in steps if isinstance(s.wish, See) for tile in s.answer]
+        if tiles:
+            self.item.array(f"{name}.image_embeds", torch.stack(tiles), STATES)
+
+    def _source(self, which: str) -> Source:
+        kind = self.tree["sampler"] if which == "llm" else self.tree["tts_sampler"]
+        return (lambda: next(self.uniforms[which])) if kind == "uniform" else greedy
+
+    def _answer(self, wish: Wish) -> Any:
+        """A scripted run replaces the sampler, and nothing else."""
+        is_scripted = self.tree["sampler"] == "script" and isinstance(wish, Decide)
+        return next(self.script) if is_scripted else None
+
+
+def check_duplex(bench: Bench, item: Item) -> None:
+    DuplexRun(bench, item).check()
+
+
+_DECISION = {
+    "temperature": "temperature",
+    "top_k": "top_k",
+    "top_p": "top_p",
+    "text_repetition_penalty": "repetition_penalty",
+    "text_repetition_window_size": "repetition_window",
+    "length_penalty": "length_penalty",
+    "listen_prob_scale": "listen_scale",
+    "listen_top_k": "listen_top_k",
+}
+_WINDOW = {
+    "sliding_window_mode": "kind",
+    "basic_window_high_tokens": "high_rows",
+    "basic_window_low_tokens": "low_rows",
+    "context_max_units": "max_units",
+    "context_previous_max_tokens": "previous_tokens",
+    "marker": "marker",
+}
+_DUPLEX = {"force_listen_count": "num_forced_listens", "generate_audio": "is_spoken"}
+
+
+def _rule(tree: dict[str, Any]) -> DuplexRule:
+    """The options of the recorded class as our rule; what it does not say is its default."""
+    decision, base = Decision(), DuplexRule(is_as_released=True)
+    if tree["variant"] == "release":
+        decision = replace(decision, top_k=100, length_penalty=1.0)
+        base = replace(base, max_chars=None, min_window=28)
+    return replace(
+        base,
+        decision=_renamed(decision, _DECISION, tree["decode"]),
+        window=_renamed(WindowRule(), _WINDOW, tree["options"] | tree["prepare"]),
+        max_tokens=tree["max_new_speak_tokens_per_chunk"],
+        **{
+            ours: tree["options"][name] for name, ours in _DUPLEX.items() if name in tree["options"]
+        },
+    )
+
+
+def _renamed(rule: Any, names: dict[str, str], options: dict[str, Any]) -> Any:
+    return replace(rule, **{ours: options[name] for name, ours in names.items() if name in options})
+
+
+def _prompt(tree: dict[str, Any], bench: Bench) -> SystemPrompt:
+    given = tree["prepare"]
+    reference = bench.pack.sound(given["ref_audio"]) if given["ref_audio"] else None
+    if tree["variant"] != "release":
+        return SystemPrompt(given["prefix"], given["suffix"], reference)
+    opened, closed = ("\n<|audio_start|>", "<|audio_end|>") if given["ref_audio"] else ("", "")
+    prefix = f"<|im_start|>system\n{given['prefix']}{opened}"
+    return SystemPrompt(prefix, f"{closed}<|im_end|>", reference)
+
+
+def _groups(feeds: Sequence[Step]) -> list[Group]:
+    return [group for s in feeds if isinstance(s.wish, Feed) for group in s.wish.groups]
+
+
+def _fed(steps: Sequence[Step]) -> list[Any]:
+    """Rows in the order they were fed: ids, and runs of embeddings."""
+    rows: list[Any] = []
+    for group in _groups(steps):
+        rows += group.ids if group.embeds is None else [len(group)]
+    return rows
+
+
+def _flat(feeds: Sequence[Sequence[Any]]) -> list[Any]:
+    return [row for _, rows in feeds for row in (rows if isinstance(rows, list) else [rows])]
+
+
+def _mode(prefill: Step) -> str:
+    seen = {group.modality for group in _groups([prefill])} - {"text"}
+    return {"audio": "audio", "image": "vision"}.get("".join(seen), "omni")
