@@ -22,7 +22,7 @@ Sink = Callable[[Chunk], None]
 
 class Pipeline(Protocol):
     async def start(self) -> None:
-        """Load every stage; returns when all are ready. Raises StageError naming the one that is not."""
+        """Load every stage; returns when all are ready. Raises StageError naming one that fails."""
 
     async def stop(self) -> None: ...
 

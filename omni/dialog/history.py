@@ -29,8 +29,8 @@ class History:
             ProtocolError: the id exists already, or the previous one does not.
         """
         if any(known.item_id == item.item_id for known in self._items):
-            raise ProtocolError(f"item {item.item_id} exists already", "item_create_invalid_item_id",
-                                "item.id")  # fmt: skip
+            code = "item_create_invalid_item_id"
+            raise ProtocolError(f"item {item.item_id} exists already", code, "item.id")
         if previous_item_id is None:
             index = len(self._items)
         elif previous_item_id == "root":

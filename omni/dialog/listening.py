@@ -5,13 +5,12 @@ to the session. Laws: sound without words makes no turn; a lost ear is asked aga
 recognition has a deadline.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from omni.config import OmniConfig
 from omni.dialog.endpointing import Boundary, Endpointer
-from omni.dialog.options import SessionOptions, TurnDetection
+from omni.dialog.options import SessionOptions
 from omni.dialog.outbox import Outbox
 from omni.errors import ProtocolError
 from omni.events import Failed, InputCleared, SpeechStarted, SpeechStopped, TranscriptDelta

@@ -5,76 +5,27 @@ stages knows of it until `release`. Laws: the history holds only words that were
 has a deadline; after a worker's death the reply goes on from the last word that was spoken.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from omni.config import DeadlineConfig
 from omni.dialog.history import History, with_text
 from omni.dialog.outbox import Outbox
+from omni.dialog.reply import Reason, Reply, ReplyOptions, Status, done_event
 from omni.events import (
     Failed,
-    Item,
     ItemAdded,
     ItemDone,
     ItemTruncated,
-    Part,
     PlayoutCleared,
     PlayoutStarted,
     PlayoutStopped,
     ResponseAudio,
-    ResponseDone,
     ResponseStarted,
     ResponseText,
-    Timings,
-    Usage,
 )
 from omni.media.playout import RATE_HZ, Playout
-from omni.types import Message, Prompt, Say, Speech, SpeechOptions, StageReport, Token
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ReplyOptions:
-    """How one reply is to be made."""
-
-    modality: Literal["audio", "text"]
-    speech: SpeechOptions
-    max_tokens: int
-    temperature: float
-    metadata: dict[str, str] | None = None
-
-
-class Reply:
-    """What is known of one reply.
-
-    `held`: being prepared. `active`: the user knows of it. `playing`: finished, its tail still
-    being heard.
-    """
-
-    def __init__(self, ids: tuple[str, str], options: ReplyOptions, playout: Playout) -> None:
-        self.response_id, item_id = ids
-        self.options = options
-        self.playout = playout
-        self.messages: tuple[Message, ...] = ()
-        self.state: Literal["held", "active", "playing"] = "held"
-        self.text = ""  # all that the core has written
-        self.num_shown = 0  # characters of it that the user was sent
-        self.last_token: Token | None = None
-        self.error: tuple[str, str] | None = None  # why it is ending with an apology
-        self.waits_since_ms = 0.0
-        self.timings = Timings()
-        part = Part("output_audio" if options.modality == "audio" else "output_text", text="")
-        self.item = Item(item_id, "message", "assistant", "in_progress", (part,))
-
-    @property
-    def is_spoken(self) -> bool:
-        return self.options.modality == "audio"
-
-    @property
-    def is_over(self) -> bool:
-        """Nothing more will come of it."""
-        if self.is_spoken:
-            return self.playout.is_drained
-        return self.last_token is not None
+from omni.types import Message, Prompt, Say, Speech, StageReport, Token
 
 
 class Replying:
@@ -206,10 +157,7 @@ class Replying:
         if reply.state == "held":
             return
         num_heard = reply.playout.played_samples(self._out.clock.now_ms())
-        if reply.is_spoken:
-            heard = reply.playout.text_until(num_heard)
-        else:
-            heard = reply.text
+        heard = reply.playout.text_until(num_heard) if reply.is_spoken else reply.text
         item = with_text(reply.item, heard, "incomplete")
         if reply.state == "active":
             reply.item = item
@@ -303,39 +251,14 @@ class Replying:
         else:
             self._reply = None
 
-    def _done(
-        self,
-        reply: Reply,
-        status: Literal["completed", "cancelled", "incomplete", "failed"],
-        reason: Literal["turn_detected", "client_cancelled", "max_output_tokens"] | None = None,
-    ) -> None:
-        token = reply.last_token
-        code, message = reply.error or (None, None)
+    def _done(self, reply: Reply, status: Status, reason: Reason | None = None) -> None:
         if reply.item.status == "in_progress":
             reply.item = with_text(reply.item, reply.item.text, "incomplete")
-        previous = self._history.replace(reply.item)
-        self._out.emit(ItemDone(reply.item, previous))
-        usage = Usage(
-            input_tokens=token.prompt_tokens if token else 0,
-            cached_tokens=token.cached_tokens if token else 0,
-            output_tokens=token.output_tokens if token else 0,
-            audio_ms=reply.playout.released_samples * 1000 // RATE_HZ,
-        )
-        self._out.emit(
-            ResponseDone(
-                reply.response_id,
-                reply.item,
-                status,
-                reason,
-                token.finish if token else None,
-                usage,
-                reply.timings,
-                code,
-                message,
-            )
-        )
-        if status == "failed":
-            self._out.emit(Failed(code or "internal_error", message or "the reply was lost"))
+        done = done_event(reply, status, reason)
+        self._out.emit(ItemDone(reply.item, self._history.replace(reply.item)))
+        self._out.emit(done)
+        if done.error_code and done.error_message:
+            self._out.emit(Failed(done.error_code, done.error_message))
 
     def _drop_tail(self) -> None:
         """The finished reply has been heard, or gives way to the next one."""

@@ -13,7 +13,8 @@ from omni.dialog.history import History, with_text
 from omni.dialog.listening import Listening, Turn
 from omni.dialog.options import SessionOptions
 from omni.dialog.outbox import Outbox
-from omni.dialog.replying import Replying, ReplyOptions
+from omni.dialog.reply import ReplyOptions
+from omni.dialog.replying import Replying
 from omni.errors import ProtocolError
 from omni.events import (
     Event,
@@ -239,11 +240,12 @@ class Session:
         wanted, self._wanted = self._wanted, None
         if self._replying.is_held:
             self._replying.release()
-        elif wanted or (detection and detection.creates_response and not turn.is_manual):
-            if not self._replying.is_active:
-                request = wanted or ResponseRequest()
-                self._begin(request, self._messages(request.instructions), turn.speech_end_ms)
-                self._replying.release()
+            return
+        is_due = detection and detection.creates_response and not turn.is_manual
+        if (wanted or is_due) and not self._replying.is_active:
+            request = wanted or ResponseRequest()
+            self._begin(request, self._messages(request.instructions), turn.speech_end_ms)
+            self._replying.release()
 
     def _drop_held(self) -> None:
         if self._replying.is_held:

@@ -29,7 +29,7 @@ class SampleBuffer:
         self._ring[: len(newest) - first] = newest[first:]
 
     def slice(self, start_sample: int, end_sample: int) -> Samples:
-        """Samples [start, end) as a read-only copy; what is no longer or not yet held is left out."""
+        """Samples [start, end) as a read-only copy, less what is no longer or not yet held."""
         start = max(start_sample, self.position - len(self._ring), 0)
         end = min(end_sample, self.position)
         if end <= start:

@@ -1,0 +1,79 @@
+"""What is known of one reply: how it is to be made, how far it has come, what became of it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from omni.events import Item, Part, ResponseDone, Timings, Usage
+from omni.media.playout import RATE_HZ, Playout
+from omni.types import Message, SpeechOptions, Token
+
+Status = Literal["completed", "cancelled", "incomplete", "failed"]
+Reason = Literal["turn_detected", "client_cancelled", "max_output_tokens"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReplyOptions:
+    """How one reply is to be made."""
+
+    modality: Literal["audio", "text"]
+    speech: SpeechOptions
+    max_tokens: int
+    temperature: float
+    metadata: dict[str, str] | None = None
+
+
+class Reply:
+    """What is known of one reply.
+
+    `held`: being prepared. `active`: the user knows of it. `playing`: finished, its tail still
+    being heard.
+    """
+
+    def __init__(self, ids: tuple[str, str], options: ReplyOptions, playout: Playout) -> None:
+        self.response_id, item_id = ids
+        self.options = options
+        self.playout = playout
+        self.messages: tuple[Message, ...] = ()
+        self.state: Literal["held", "active", "playing"] = "held"
+        self.text = ""  # all that the core has written
+        self.num_shown = 0  # characters of it that the user was sent
+        self.last_token: Token | None = None
+        self.error: tuple[str, str] | None = None  # why it is ending with an apology
+        self.waits_since_ms = 0.0
+        self.timings = Timings()
+        part = Part("output_audio" if options.modality == "audio" else "output_text", text="")
+        self.item = Item(item_id, "message", "assistant", "in_progress", (part,))
+
+    @property
+    def is_spoken(self) -> bool:
+        return self.options.modality == "audio"
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more will come of it."""
+        if self.is_spoken:
+            return self.playout.is_drained
+        return self.last_token is not None
+
+
+def done_event(reply: Reply, status: Status, reason: Reason | None) -> ResponseDone:
+    """What is told of a reply at its end."""
+    token = reply.last_token
+    code, message = reply.error or (None, None)
+    usage = Usage(
+        input_tokens=token.prompt_tokens if token else 0,
+        cached_tokens=token.cached_tokens if token else 0,
+        output_tokens=token.output_tokens if token else 0,
+        audio_ms=reply.playout.released_samples * 1000 // RATE_HZ,
+    )
+    return ResponseDone(
+        reply.response_id,
+        reply.item,
+        status,
+        reason,
+        token.finish if token else None,
+        usage,
+        reply.timings,
+        code,
+        message,
+    )
