@@ -20,6 +20,7 @@ from aiortc import (
     RTCPeerConnection,
     RTCRtpReceiver,
     RTCRtpSender,
+    RTCRtpTransceiver,
     RTCSessionDescription,
 )
 from aiortc.exceptions import InvalidStateError
@@ -144,20 +145,25 @@ class Peer:
         opus = [c for c in RTCRtpSender.getCapabilities("audio").codecs if c.name == "opus"]
         audio.setCodecPreferences(opus)
         tap_receiver(audio.receiver, PacketTap(self))
-        try:
-            await peer.setRemoteDescription(RTCSessionDescription(offer, "offer"))
-        except Exception as error:  # aiortc raises whatever its parser stumbles over
-            log.info("an SDP offer was refused", extra={"error": type(error).__name__})
-            raise ProtocolError("The SDP offer cannot be met.", param="sdp") from error
-        for transceiver in peer.getTransceivers():
-            if transceiver is not audio:
-                transceiver.direction = "inactive"
+        await self._offered(offer, audio)
         conversation = await self._gateway.open(self, self._view.options, self._on_event)
         self._conversation = conversation
         self._send(self._view.opened(conversation.session.session_id))
         await peer.setLocalDescription(await peer.createAnswer())
         self._watch = asyncio.create_task(self._keep_time(), name="webrtc watch")
         return str(peer.localDescription.sdp)
+
+    async def _offered(self, offer: str, audio: RTCRtpTransceiver) -> None:
+        try:
+            await self._connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+        except Exception as error:  # aiortc raises whatever its parser stumbles over
+            log.info("an SDP offer was refused", extra={"error": type(error).__name__})
+            raise ProtocolError("The SDP offer cannot be met.", param="sdp") from error
+        if audio.mid is None:
+            raise ProtocolError("The SDP offer has no audio.", param="sdp")
+        for transceiver in self._connection.getTransceivers():
+            if transceiver is not audio:
+                transceiver.direction = "inactive"
 
     async def close(self, code: int, reason: str) -> None:
         """Hang up. The code is a websocket's; WebRTC has no way to tell it."""

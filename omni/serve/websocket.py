@@ -36,6 +36,7 @@ class RealtimeSocket:
         self._view = view
         self._outgoing = Outgoing()
         self._ending: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
+        self._is_over = asyncio.Event()
 
     async def run(self) -> None:
         """Serve the client until either side ends it.
@@ -45,19 +46,30 @@ class RealtimeSocket:
         """
         conversation = await self._gateway.open(self, self._view.options, self._on_event)
         try:
+            await self._converse(conversation)
+            if self._ending.done():
+                await self._say_goodbye(*self._ending.result())
+        finally:
+            self._is_over.set()
+
+    async def close(self, code: int, reason: str) -> None:
+        self._end(code, reason)
+        await self._is_over.wait()
+
+    async def _converse(self, conversation: Conversation) -> None:
+        try:
             offered = self._socket.scope["subprotocols"]
             await self._socket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
             self._send(self._view.opened(conversation.session.session_id))
             await self._serve(conversation)
         finally:
             await self._gateway.close(self, conversation)
-        if self._ending.done() and not self._ending.cancelled():
-            # A client that does not read does not get this either, hence the limit.
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(self._socket.close(*self._ending.result()), GOODBYE_S)
 
-    async def close(self, code: int, reason: str) -> None:
-        self._end(code, reason)
+    async def _say_goodbye(self, code: int, reason: str) -> None:
+        # A client that does not read does not get this either, hence the limit.
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(GOODBYE_S):
+                await self._socket.close(code, reason)
 
     async def _serve(self, conversation: Conversation) -> None:
         tasks = (
@@ -80,7 +92,8 @@ class RealtimeSocket:
         limit_s = self._gateway.config.server.idle_timeout_s
         while True:
             try:
-                message = await asyncio.wait_for(self._socket.receive(), limit_s)
+                async with asyncio.timeout(limit_s):
+                    message = await self._socket.receive()
             except TimeoutError:
                 error = SessionClosed(f"Nothing was sent for {limit_s:g} s.", "session_expired")
                 self._end(to_wire(error).close_code or 1000, error.message)
