@@ -16,7 +16,7 @@ from omni.config import OmniConfig
 from omni.errors import OmniError
 from omni.pipeline import Pipeline
 from omni.protocol.realtime import RealtimeView
-from omni.protocol.realtime_session import defaults_of
+from omni.protocol.realtime_session import Defaults, defaults_of
 from omni.resources import folder
 from omni.serve.access import Access
 from omni.serve.calls import Calls, read_offer
@@ -48,6 +48,7 @@ def create_app(config: OmniConfig, pipeline: Pipeline, api_key: str | None = Non
     access = Access(api_key, config.server.allowed_origins)
     _add_middleware(app, config)
     _add_operations(app, gateway)
+    _add_catalogue(app, defaults_of(config))
     _add_realtime(app, gateway, calls, access)
     app.mount("/", StaticFiles(directory=folder("web"), html=True), name="page")
 
@@ -73,7 +74,6 @@ def _add_middleware(app: FastAPI, config: OmniConfig) -> None:
 
 def _add_operations(app: FastAPI, gateway: Gateway) -> None:
     """What whoever runs the server asks."""
-    defaults = defaults_of(gateway.config)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -83,18 +83,18 @@ def _add_operations(app: FastAPI, gateway: Gateway) -> None:
     @app.get("/readyz")
     @app.get("/health")
     async def health() -> JSONResponse:
-        """Every stage works; 503 until then. Says how each one fares."""
+        """200 once every stage works, else 503; and how each one fares."""
         stages = await gateway.health() if gateway.state != "starting" else ()
-        is_ready = gateway.state == "ready" and all(stage.is_ready for stage in stages)
+        state: str = gateway.state
+        if state == "ready" and not all(stage.is_ready for stage in stages):
+            state = "degraded"
         body = {
-            "status": "ready" if is_ready else "degraded" if gateway.state == "ready"
-            else gateway.state,
-            "model": defaults.model,
+            "status": state,
             "sessions": gateway.num_sessions,
             "max_sessions": gateway.config.server.max_sessions,
             "stages": [asdict(stage) for stage in stages],
-        }  # fmt: skip
-        return JSONResponse(body, 200 if is_ready else 503)
+        }
+        return JSONResponse(body, 200 if state == "ready" else 503)
 
     @app.get("/metrics")
     async def metrics() -> Response:
@@ -102,6 +102,10 @@ def _add_operations(app: FastAPI, gateway: Gateway) -> None:
         stages = await gateway.health() if gateway.state == "ready" else ()
         text = gateway.metrics.exposition(gateway.num_sessions, stages)
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _add_catalogue(app: FastAPI, defaults: Defaults) -> None:
+    """What a client can choose from."""
 
     @app.get("/v1/models")
     async def models() -> dict[str, object]:
