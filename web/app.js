@@ -153,6 +153,7 @@ function drop(item) {
 
 function showLatency(v2v_ms) {
   $("latency").hidden = false;
+  $("timings").textContent = ""; // they come when the reply is over
   $("v2v").textContent = `${(v2v_ms / 1000).toFixed(2)} s`;
 }
 
@@ -208,6 +209,10 @@ $("call").addEventListener("click", () => (call ? end() : begin()));
 $("anew").addEventListener("click", () => {
   end();
   conversation.clear();
+});
+$("key-field").addEventListener("submit", (event) => {
+  event.preventDefault();
+  begin();
 });
 $("mute").addEventListener("click", toggleMicrophone);
 $("interrupt").addEventListener("click", interrupt);

@@ -83,6 +83,7 @@ export class Conversation {
     const item = this.items.get(id);
     if (item?.role !== "assistant") return;
     const words = kept.trim();
+    if (!words && !item.text) return this.drop(id);
     if (!item.text.trimStart().startsWith(words)) item.text = words;
     item.heard = item.text.length - item.text.trimStart().length + words.length;
     item.state = "cut";
