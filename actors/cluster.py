@@ -111,7 +111,9 @@ class Cluster:
         ray_constants.ENABLE_RAY_CLUSTER = address is not None
         options: dict[str, Any] = {"address": address or "local", "logging_level": logging.ERROR}
         if address is None:
-            options |= {"include_dashboard": False, "object_store_memory": _OBJECT_STORE_BYTES}
+            # Without CPUs of its own Ray keeps no idle workers ready; the stages ask for none.
+            options |= {"num_cpus": 0, "include_dashboard": False}
+            options["object_store_memory"] = _OBJECT_STORE_BYTES
         try:
             await asyncio.to_thread(ray.init, **options)
         except (ConnectionError, RayError) as error:

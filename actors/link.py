@@ -29,6 +29,13 @@ WINDOW: Final = Credit(num_frames=64, size_bytes=8 << 20)
 HELLO_TIMEOUT_S: Final = 5.0
 _HELLO_BYTES: Final = 1024
 _BUFFER_BYTES: Final = 1 << 18
+_TCP_OPTIONS: Final = {
+    "TCP_NODELAY": 1,
+    "TCP_KEEPIDLE": 2,
+    "TCP_KEEPINTVL": 1,
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 5000,
+}
 _BACK_OFF_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 
@@ -227,6 +234,8 @@ class Listener:
         await asyncio.gather(*self._peers, return_exceptions=True)
         if self._path:
             self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # others listen in the same folder
+                self._path.parent.rmdir()
 
     def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = asyncio.create_task(self._admit(Stream(reader, writer)), name="link-peer")
@@ -259,12 +268,11 @@ async def _expect_hello(stream: Stream, token: str) -> str:
 
 
 def _notice_dead_nodes(stream: Stream) -> None:
-    """A node that loses power closes nothing: let the kernel ask, and TCP not wait to send."""
+    """A node that loses power closes nothing: have the kernel ask, and give up after some 5 s."""
     connection = stream.writer.get_extra_info("socket")
     if connection.family == socket.AF_UNIX:
         return
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", 2), ("TCP_KEEPINTVL", 1), ("TCP_KEEPCNT", 3)):
-        if hasattr(socket, option):
+    for option, value in _TCP_OPTIONS.items():
+        if hasattr(socket, option):  # not every system has them all
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

@@ -38,7 +38,8 @@ class StageActor:
         self.name = name
         self._config = config
         self._build = build
-        self._links: dict[Receiver, Link] = {}
+        # What the stage says before the gateway is connected waits for it.
+        self._links: dict[Receiver, Link] = {"gateway": self._new_link()}
         self._inbound: set[Link] = set()
         self._peers: dict[StageName, Address] = {}
         self._dialling: dict[StageName, asyncio.Task[None]] = {}
@@ -82,10 +83,8 @@ class StageActor:
         await self._listener.close()
 
     async def _greet(self, sender: str, stream: Stream) -> None:
-        link = self._new_link()
+        link = self._links["gateway"] if sender == "gateway" else self._new_link()
         self._inbound.add(link)
-        if sender == "gateway":
-            self._links["gateway"] = link
         try:
             await link.run(stream)
         finally:
@@ -109,7 +108,7 @@ class StageActor:
 
     def _link_to(self, receiver: Receiver) -> Link | None:
         """Links to other stages are made when they are first needed."""
-        if receiver not in self._links and receiver != "gateway" and receiver in self._peers:
+        if receiver != "gateway" and receiver not in self._links and receiver in self._peers:
             self._links[receiver] = self._new_link()
             self._dial(receiver)
         return self._links.get(receiver)
