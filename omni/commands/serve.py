@@ -4,8 +4,10 @@ import argparse
 import asyncio
 import importlib
 import os
+import signal
 import socket
 import sys
+import threading
 import time
 
 import uvicorn
@@ -94,7 +96,14 @@ class Server(uvicorn.Server):
             self.failure = error
             self.should_exit = True
         else:
+            self._take_signals()
             print(f"ready in {time.monotonic() - self._born_s:.1f} s: {self.url}", flush=True)
+
+    def _take_signals(self) -> None:
+        # Ray, when it starts, puts handlers that abort in the place of uvicorn's.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self.handle_exit)
 
 
 def _settings(args: argparse.Namespace) -> OmniConfig:
