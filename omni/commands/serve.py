@@ -66,6 +66,7 @@ class Server(uvicorn.Server):
                 ws_per_message_deflate=False,  # sound does not shrink, and bombs do not grow
                 timeout_graceful_shutdown=DRAIN_S,
                 access_log=False,
+                server_header=False,
                 log_level="warning",
             )
         )

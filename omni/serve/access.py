@@ -30,7 +30,8 @@ class Access:
         origin = headers.get("origin")
         if origin is not None and not self.allows(origin, headers.get("host", "")):
             raise ProtocolError(
-                "This page's origin may not connect to this server.", "origin_not_allowed"
+                "Pages of this origin may not connect; see server.allowed_origins.",
+                "origin_not_allowed",
             )
         if self._key is None:
             return

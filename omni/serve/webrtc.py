@@ -46,6 +46,8 @@ from omni.types import Samples
 log = logging.getLogger(__name__)
 
 CHANNEL: Final = "oai-events"
+MAX_MEDIA: Final = 8  # each costs sockets
+MAX_CANDIDATES: Final = 200  # each costs checks
 CONNECT_S: Final = 30.0
 QUIET_S: Final = 0.2  # without packets, time goes on as silence, so that a turn can end
 MAX_QUIET_S: Final = 10.0  # longer than any pause within a turn
@@ -123,6 +125,7 @@ class Peer:
         self._channel: RTCDataChannel | None = None
         self._pending: deque[ServerEvent] = deque(maxlen=MAX_PENDING_EVENTS)
         self._watch: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Future[None] | None = None
         self._last_packet_s = 0.0
 
     async def answer(self, offer: str) -> str:
@@ -154,6 +157,9 @@ class Peer:
         return str(peer.localDescription.sdp)
 
     async def _offered(self, offer: str, audio: RTCRtpTransceiver) -> None:
+        num_media, num_candidates = offer.count("\nm="), offer.count("\na=candidate:")
+        if num_media > MAX_MEDIA or num_candidates > MAX_CANDIDATES:
+            raise ProtocolError("The SDP offer asks for too much.", param="sdp")
         try:
             await self._connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         except Exception as error:  # aiortc raises whatever its parser stumbles over
@@ -170,6 +176,7 @@ class Peer:
         if self.closed.is_set():
             return
         self.closed.set()
+        log.info("call over", extra={"call": self.call_id, "code": code, "reason": reason})
         if self._watch and self._watch is not asyncio.current_task():
             self._watch.cancel()
         if self._conversation:
@@ -257,7 +264,9 @@ class Peer:
         if channel is None or channel.readyState != "open":
             return
         if channel.bufferedAmount > MAX_CHANNEL_BYTES:
-            log.warning("a client does not read its events", extra={"call": self.call_id})
+            self._leaving = self._leaving or asyncio.ensure_future(
+                self.close(1013, "reading too slowly")
+            )
             return
         with contextlib.suppress(InvalidStateError):
             channel.send(message.model_dump_json())

@@ -188,6 +188,7 @@ async def test_the_openai_package_brings_session_settings(live: Live) -> None:
         ("", SDP, 400, "sdp"),
         ("not sdp", SDP, 400, "sdp"),
         ("v=0\r\n" + "m=audio 9 X 0\r\n" * 1000, SDP, 400, "sdp"),
+        ("v=0\r\n" + "a=candidate:1 1 udp 1 10.0.0.1 9 typ host\r\n" * 1000, SDP, 400, "sdp"),
         (b"\xff\xfe", SDP, 400, "sdp"),
         ("{}", {"Content-Type": "application/json"}, 400, "sdp"),
         ("x" * 300_000, SDP, 413, None),
@@ -202,6 +203,15 @@ async def test_bad_offers(
     assert response.status_code == status
     assert response.json()["error"]["param"] == param
     assert live.gateway.num_sessions == 0
+
+
+async def test_an_offer_without_sound_is_refused(live: Live) -> None:
+    caller = Caller()
+    async with httpx.AsyncClient(base_url=live.url) as http:
+        offer = await caller.offer()
+        response = await http.post("/v1/realtime/calls", content=offer, headers=SDP)
+    await caller.close()
+    assert (response.status_code, response.json()["error"]["param"]) == (400, "sdp")
 
 
 async def test_a_call_too_many_is_refused(serve: Serve) -> None:
