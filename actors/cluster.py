@@ -89,6 +89,8 @@ class RemoteStage:
             ) from error
         except RayActorError as error:
             raise StageLost(f"{self._name}: its worker died") from error
+        except RayError as error:
+            raise StageError(f"{self._name}: {type(error).__name__}") from error
 
 
 class Cluster:

@@ -228,9 +228,10 @@ class RayPipeline:
             self._report_all(lane, "restored", "")
 
     async def _restart(self, lane: _Lane) -> Stream | None:
-        while lane.restarts < self._config.runtime.max_restarts:
-            if lane.actor:
-                lane.actor.kill()
+        while lane.actor:
+            lane.actor.kill()  # whatever is left of it
+            if lane.restarts == self._config.runtime.max_restarts:
+                break
             lane.restarts += 1
             try:
                 await self._place(lane)

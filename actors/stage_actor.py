@@ -75,12 +75,12 @@ class StageActor:
         return self._runner.health()
 
     async def drain(self) -> None:
-        """Finish the step in hand, and leave nothing behind."""
-        await self._runner.stop()
+        """Part from everyone, finish the step in hand, and leave nothing behind."""
         for dialling in self._dialling.values():
             dialling.cancel()
         await asyncio.gather(*self._dialling.values(), return_exceptions=True)
         await self._listener.close()
+        await self._runner.stop()
 
     async def _greet(self, sender: str, stream: Stream) -> None:
         link = self._links["gateway"] if sender == "gateway" else self._new_link()
