@@ -19,6 +19,7 @@ COMMANDS = {
     "chat": "talk with it on this machine's microphone and speakers",
     "bench": "measure latency and throughput",
     "doctor": "check this machine and say what to do",
+    "parity": "compare our MiniCPM-o with what the released code computed",
 }
 
 

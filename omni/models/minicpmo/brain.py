@@ -6,7 +6,7 @@ answers do not depend on who else is served.
 """
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -19,9 +19,16 @@ from omni.models.minicpmo.hearing import Ear
 from omni.models.minicpmo.kv import KeyValues
 from omni.models.minicpmo.mel import MelChunk
 from omni.models.minicpmo.prompt import Group
-from omni.models.minicpmo.sampling import Decision, DecisionIds, Source, SpeechRule, decide
+from omni.models.minicpmo.sampling import (
+    Decision,
+    DecisionIds,
+    Source,
+    SpeechRule,
+    TextSampler,
+    decide,
+)
 from omni.models.minicpmo.seeing import Eye
-from omni.models.minicpmo.speech import ChunkOrder, Talker
+from omni.models.minicpmo.speech import SpeechOrder, Talker
 from omni.models.minicpmo.tokens import Tokens
 
 
@@ -69,15 +76,20 @@ class Decide:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Say:
-    """Speak a chunk; answered with speech codes. `states` [n, D] are those of `ids`."""
+class Choose:
+    """Choose the next word of a turn-based answer after a state [D]; answered with its id."""
 
-    context: Context
-    ids: tuple[int, ...]
-    states: Tensor
-    min_codes: int
+    state: Tensor
+    seen: tuple[int, ...]  # what counts as repeated
+    sampler: TextSampler
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Say:
+    """Speak; answered with speech codes."""
+
+    order: SpeechOrder
     rule: SpeechRule
-    source: Source
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,11 +119,18 @@ class Vocoder(Protocol):
     ) -> list[Tensor]: ...
 
 
-Wish = Hear | HearClip | See | Feed | Decide | Say | Sound
-_ORDER: tuple[type, ...] = (See, Hear, HearClip, Feed, Decide, Say, Sound)
+@dataclass(frozen=True, slots=True, eq=False)
+class Emit:
+    """Not a wish but a result, to go out at once; answered with nothing."""
+
+    output: Any
+
+
+Wish = Hear | HearClip | See | Feed | Decide | Choose | Say | Sound
+_ORDER: tuple[type, ...] = (See, Hear, HearClip, Feed, Decide, Choose, Say, Sound)
 
 Result = TypeVar("Result")
-Work = Generator[Wish, Any, Result]
+Work = Generator[Wish | Emit, Any, Result]
 
 
 class Brain:
@@ -158,8 +177,10 @@ class Brain:
                 logits = self.llm.logits(torch.stack([w.state for w in asked]))
                 histories = [w.history for w in asked]
                 return decide(logits, histories, rule, ids, [w.source for w in asked])
+            case Choose():
+                return self._choose([w for w in wishes if isinstance(w, Choose)])
             case Say(rule=rule):
-                return self._say([w for w in wishes if isinstance(w, Say)], rule)
+                return self.talker.say([w.order for w in wishes if isinstance(w, Say)], rule)
             case Sound():
                 return self._sound([w for w in wishes if isinstance(w, Sound)])
 
@@ -180,18 +201,9 @@ class Brain:
         counts = [sum(map(len, w.groups)) for w in wishes]
         return self.llm.feed([w.context for w in wishes], list(torch.split(rows, counts)))
 
-    def _say(self, wishes: Sequence[Say], rule: SpeechRule) -> list[list[int]]:
-        marks = [self.config.speech.audio_bos_id]
-        orders = [
-            ChunkOrder(
-                w.context,
-                self.talker.model.condition(w.ids, w.states, marks),
-                w.min_codes,
-                w.source,
-            )
-            for w in wishes
-        ]
-        return self.talker.chunk(orders, rule)
+    def _choose(self, wishes: Sequence[Choose]) -> list[int]:
+        logits = self.llm.logits(torch.stack([w.state for w in wishes]))
+        return [w.sampler.next(row, w.seen) for w, row in zip(wishes, logits, strict=True)]
 
     def _sound(self, wishes: Sequence[Sound]) -> list[Tensor]:
         if self.vocoder is None:
@@ -203,10 +215,11 @@ class Brain:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """Work under way, and the wish it waits for; `result` once it is `is_done`."""
+    """Work under way: the wish it waits for, what it has given out, its `result` once done."""
 
     work: Work[Any]
     wish: Wish | None = None
+    outputs: list[Any] = field(default_factory=list)
     result: Any = None
 
     @property
@@ -215,7 +228,10 @@ class Job:
 
     def send(self, answer: Any) -> None:
         try:
-            self.wish = self.work.send(answer)
+            while isinstance(wish := self.work.send(answer), Emit):
+                self.outputs.append(wish.output)
+                answer = None
+            self.wish = wish
         except StopIteration as stop:
             self.wish, self.result = None, stop.value
 

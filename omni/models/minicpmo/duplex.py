@@ -14,6 +14,7 @@ from torch import Tensor
 from omni.models.minicpmo.brain import (
     Brain,
     Decide,
+    Emit,
     Feed,
     Hear,
     HearClip,
@@ -25,6 +26,7 @@ from omni.models.minicpmo.brain import (
 )
 from omni.models.minicpmo.prompt import Group, text_group
 from omni.models.minicpmo.sampling import DecisionIds, Source
+from omni.models.minicpmo.speech import SpeechOrder
 from omni.models.minicpmo.unit import (
     FIRST_TAKEN,
     FRAMES_A_UNIT,
@@ -112,6 +114,7 @@ class Duplex:
         else:
             choice = yield from self._decide(session, states[-1])
         output = yield from self._speak(session, choice)
+        yield Emit(output)
         yield Feed(session.context, (text_group(choice.terminator, self.ids.unit_end),))
         rows = len(session.context) - start
         session.window.add(
@@ -193,12 +196,18 @@ class Duplex:
             return UnitOutput(is_listen, choice.is_turn_end, choice.ids, text, (), torch.zeros(0))
         is_start = len(session.speech) == 0
         states = torch.stack(choice.states) if choice.states else self._no_states()
-        min_codes = self.brain.config.speech.chunk_codes + 1  # more than it can say: it must go on
-        if choice.is_turn_end or is_start:
-            min_codes = 0
-        codes = yield Say(
-            session.speech, choice.ids, states, min_codes, self.rule.speech, session.speech_source
+        speech = self.brain.config.speech
+        condition = self.brain.talker.model.condition(choice.ids, states, [speech.audio_bos_id])
+        order = SpeechOrder(
+            session.speech,
+            condition,
+            recent=[],
+            min_codes=0 if choice.is_turn_end or is_start else speech.chunk_codes,
+            max_codes=speech.chunk_codes,
+            source=session.speech_source,
+            is_last_fed=True,
         )
+        codes = yield Say(order, self.rule.speech)
         session.codes += codes
         sounds = yield from self._sound(session, is_start=is_start, is_end=choice.is_turn_end)
         if choice.is_turn_end:

@@ -20,11 +20,14 @@ _AUDIO_MARK = "<audio>./</audio>"
 _MARKS = re.compile(f"({re.escape(_IMAGE_MARK)}|{re.escape(_AUDIO_MARK)})")
 
 
+Modality = Literal["text", "image", "audio"]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
     """One modality's rows: token ids, or embeddings [n, D]."""
 
-    modality: Literal["text", "image", "audio"]
+    modality: Modality
     ids: tuple[int, ...] = ()
     embeds: Tensor | None = None
 
@@ -60,8 +63,8 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ChatPrompt:
-    """A turn-based prompt.
+class Written:
+    """A prompt as ids.
 
     `template` is the text before the places are made; `images` and `audios` are the [start, end)
     of each place in `ids`.
@@ -71,6 +74,32 @@ class ChatPrompt:
     ids: tuple[int, ...]
     images: tuple[tuple[int, int], ...]
     audios: tuple[tuple[int, int], ...]
+
+    def filled(self, images: Sequence[Tensor], audio: Tensor | None) -> tuple[Group, ...]:
+        """The groups to feed.
+
+        Args:
+            images: one for each image place, in order. [queries, D]
+            audio: rows for all audio places, one after the other. [rows, D]
+
+        Raises:
+            ValueError: pictures or sounds are missing.
+        """
+        places = [(*place, image) for place, image in zip(self.images, images, strict=True)]
+        used = 0
+        for start, end in self.audios:
+            if audio is None or len(audio) < used + end - start:
+                raise ValueError("there is less sound than the prompt has places for")
+            places.append((start, end, audio[used : used + end - start]))
+            used += end - start
+        groups: list[Group] = []
+        at = 0
+        for start, end, embeds in sorted(places, key=lambda place: place[0]):
+            modality: Modality = "image" if (start, end) in self.images else "audio"
+            groups += [text_group(*self.ids[at:start]), Group(modality, embeds=embeds)]
+            at = end
+        groups.append(text_group(*self.ids[at:]))
+        return tuple(group for group in groups if len(group))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +147,7 @@ class Places:
         """
         media = [content for content in contents if not isinstance(content, str)]
         parts = _MARKS.split(template)
-        if [_mark(content) for content in media] != parts[1::2]:
+        if [mark(content) for content in media] != parts[1::2]:
             raise ValueError("the text of a message holds a mark for a picture or a sound")
         images = 0
         for at, content in enumerate(media):
@@ -131,27 +160,18 @@ class Places:
         return "".join(parts)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ChatFormat:
-    """How a chat is written out: what joins the contents of a message, and numbered pictures."""
-
-    joint: str = "\n"
-    has_image_ids: bool = True
-
-
-def chat_prompt(
-    tokens: Tokens, places: Places, messages: Sequence[Message], chat: ChatFormat
-) -> ChatPrompt:
-    """Write a turn-based chat as ids, with places for its pictures and sounds."""
-    contents = [content for message in messages for content in message.contents]
-    written = [
-        {"role": m.role, "content": chat.joint.join(map(_mark, m.contents))} for m in messages
-    ]
-    template = tokens.chat(written, is_spoken=any(isinstance(c, Sound) for c in contents))
-    filled = places.fill(template, contents, has_image_ids=chat.has_image_ids)
-    ids = tokens.encode(filled)
-    special = tokens.ids
-    return ChatPrompt(
+def write(
+    tokens: Tokens,
+    places: Places,
+    template: str,
+    contents: Sequence[Content],
+    *,
+    has_image_ids: bool,
+) -> Written:
+    """Turn a text with marks into ids, with places for its pictures and sounds."""
+    filled = places.fill(template, contents, has_image_ids=has_image_ids)
+    ids, special = tokens.encode(filled), tokens.ids
+    return Written(
         template,
         tuple(ids),
         _between(ids, (special.image, special.slice), (special.image_end, special.slice_end)),
@@ -159,7 +179,18 @@ def chat_prompt(
     )
 
 
-def _mark(content: Content) -> str:
+def write_chat(
+    tokens: Tokens, places: Places, messages: Sequence[Message], joint: str, *, has_image_ids: bool
+) -> Written:
+    """Write a turn-based chat; `joint` joins the contents of a message."""
+    contents = [content for message in messages for content in message.contents]
+    written = [{"role": m.role, "content": joint.join(map(mark, m.contents))} for m in messages]
+    template = tokens.chat(written, is_spoken=any(isinstance(c, Sound) for c in contents))
+    return write(tokens, places, template, contents, has_image_ids=has_image_ids)
+
+
+def mark(content: Content) -> str:
+    """What stands for a content in a template."""
     match content:
         case Picture():
             return _IMAGE_MARK

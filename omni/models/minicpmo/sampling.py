@@ -181,14 +181,17 @@ class TextSampler:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpeechRule:
-    """Speech codes; the narrowing is the turn-based regime's alone."""
+    """Speech codes. As it stands it is the duplex rule, which does not narrow the choice."""
 
     temperature: float = 0.8
     repetition_penalty: float = 1.05
     repetition_window: int = 16
-    top_k: int = 25
-    top_p: float = 0.85
+    top_k: int = 0
+    top_p: float = 1.0
     min_kept: int = 3
+
+
+TURN_SPEECH = SpeechRule(top_k=25, top_p=0.85)
 
 
 def speech_penalised(logits: Tensor, codes: Sequence[Sequence[int]], rule: SpeechRule) -> Tensor:

@@ -1,12 +1,12 @@
 """The speech language model: LLM tokens with their hidden states in, 25 speech codes a second out.
 
-Two regimes share it. Duplex: one chunk of at most 25 codes a unit. Turn-based: a condition of ten
-tokens says as many codes as it likes, given out in chunks of 25. Both keep their context over the
-turn; the code that ends speech never leaves this module.
+Hides how sessions share its steps. Duplex says one chunk a unit, turn-based answers say as many
+codes as ten words need. Both keep their context over the turn; the code that ends speech never
+leaves this module.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +68,6 @@ class Talker:
     def __init__(self, model: SpeechModel, num_contexts: int, context_tokens: int) -> None:
         self.model = model
         self.eos = model.config.eos_code
-        self.chunk_codes = model.config.chunk_codes
         self.engine = Engine(model.model, num_contexts, context_tokens)
 
     def open(self) -> Context:
@@ -81,97 +80,64 @@ class Talker:
         logits: Tensor = self.model.head_code[0](last)
         return logits.float()
 
-    def chunk(self, orders: Sequence["ChunkOrder"], rule: SpeechRule) -> list[list[int]]:
-        """Say one duplex unit of each session, all in step.
+    def say(self, orders: Sequence["SpeechOrder"], rule: SpeechRule) -> list[list[int]]:
+        """Say several sessions' conditions, all in step; the new codes of each.
 
-        A session stops at the end of its speech, not before its minimum, or at 25 codes. The last
-        code is fed as well: the released code draws a 26th and throws it away.
+        A session stops at the end of its speech, which is no code of it, or at its maximum.
         """
         said: list[list[int]] = [[] for _ in orders]
         rows = [order.condition for order in orders]
         active = list(range(len(orders)))
         while active:
             logits = self.step([orders[i].context for i in active], [rows[i] for i in active])
-            recent = [said[i] for i in active]
-            scores = sampling.speech_penalised(logits / rule.temperature, recent, rule)
+            # A last code that is fed only fills the cache: what would follow it is not wanted.
+            kept = [row for row, i in enumerate(active) if len(said[i]) < orders[i].max_codes]
+            if not kept:
+                break
+            active = [active[row] for row in kept]
+            scores = self._scores(logits[kept], [orders[i] for i in active], rule)
             early = [row for row, i in enumerate(active) if len(said[i]) < orders[i].min_codes]
             scores[early, self.eos] = -torch.inf
-            codes = sampling.draw(scores, [orders[i].source for i in active])
             going = []
-            for i, code in zip(active, codes, strict=True):
-                if code != self.eos and len(said[i]) < self.chunk_codes:
-                    said[i].append(code)
-                    rows[i] = self.model.codes([code])
+            for i, code in zip(
+                active, sampling.draw(scores, [orders[i].source for i in active]), strict=True
+            ):
+                if code == self.eos:
+                    continue
+                said[i].append(code)
+                orders[i].recent.append(code)
+                rows[i] = self.model.codes([code])
+                if len(said[i]) < orders[i].max_codes or orders[i].is_last_fed:
                     going.append(i)
+                else:
+                    # The released code counts the position of a code that it never feeds.
+                    self.engine.pool.skip(orders[i].context.slot, 1)
             active = going
         return said
 
+    def _scores(self, logits: Tensor, orders: Sequence["SpeechOrder"], rule: SpeechRule) -> Tensor:
+        """What the next codes are drawn from; a first code from all of them. [B, codes]"""
+        scores = logits / rule.temperature
+        later = [row for row, order in enumerate(orders) if order.recent]
+        if later:
+            recent = [orders[row].recent for row in later]
+            penalised = sampling.speech_penalised(scores[later], recent, rule)
+            scores[later] = sampling.speech_narrowed(penalised, rule)
+        return scores
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ChunkOrder:
-    """What one session has to say in a duplex unit."""
+class SpeechOrder:
+    """What one session has to say. `recent` are codes not to repeat; it grows.
+
+    Duplex: `recent` is empty, and the last code is fed, so that the next unit goes on from it.
+    Turn-based: `recent` is the whole turn.
+    """
 
     context: Context
     condition: Tensor  # [n, size]
+    recent: list[int]
     min_codes: int
+    max_codes: int
     source: Source
-
-
-@dataclass(slots=True, eq=False)
-class SpokenTurn:
-    """Speech of one turn-based answer so far."""
-
-    context: Context
-    said: list[int] = field(default_factory=list)
-    waiting: list[int] = field(default_factory=list)  # not given out yet
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SpeechChunk:
-    codes: list[int]
-    is_last: bool
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TurnSpeaker:
-    """Turn-based speech: the whole turn's codes count as said, and the choice is narrowed."""
-
-    talker: Talker
-    rule: SpeechRule
-    max_steps: int = 500  # a condition
-
-    def say(self, turn: SpokenTurn, condition: Tensor, source: Source) -> list[SpeechChunk]:
-        """Say one condition [n, size]; its end code ends the condition, not the answer."""
-        chunks = []
-        for code in self.codes(turn, condition, source, min_steps=0):
-            turn.waiting.append(code)
-            if len(turn.waiting) == self.talker.chunk_codes:
-                chunks.append(SpeechChunk(turn.waiting, False))
-                turn.waiting = []
-        return chunks
-
-    def finish(self, turn: SpokenTurn) -> SpeechChunk:
-        """What is left when the text is finished, perhaps nothing."""
-        rest, turn.waiting = turn.waiting, []
-        return SpeechChunk(rest, True)
-
-    def codes(
-        self, turn: SpokenTurn, condition: Tensor, source: Source, min_steps: int
-    ) -> Iterator[int]:
-        """Codes of one condition, as they are drawn."""
-        rows = condition
-        for step in range(self.max_steps):
-            scores = self.talker.step([turn.context], [rows]) / self.rule.temperature
-            if turn.said:
-                scores = sampling.speech_penalised(scores, [turn.said], self.rule)
-                scores = sampling.speech_narrowed(scores, self.rule)
-            if step < min_steps:
-                scores[:, self.talker.eos] = -torch.inf
-            [code] = sampling.draw(scores, [source])
-            if code == self.talker.eos:
-                return
-            turn.said.append(code)
-            yield code
-            rows = self.talker.model.codes([code])
-        # The released code counts the last code's position without ever feeding it.
-        self.talker.engine.pool.skip(turn.context.slot, 1)
+    is_last_fed: bool = False

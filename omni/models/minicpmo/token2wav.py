@@ -95,6 +95,7 @@ class Token2Wav:
         self.flow = flow
         self.hift = hift
         self.noise = noise
+        self.fade = torch.from_numpy(np.hamming(2 * dims.stream.overlap_samples)).float()
 
     @property
     def silence_code(self) -> int:
@@ -226,10 +227,10 @@ class Token2Wav:
             source[:, :overlap] = torch.cat([tail.source for tail in tails])
         speech = self.hift.decode(mel, source)
         if tails:
-            window = torch.from_numpy(np.hamming(2 * overlap)).to(speech)
+            fade = self.fade.to(speech)
             held = torch.cat([tail.speech for tail in tails])
-            speech[:, :overlap] *= window[:overlap]
-            speech[:, :overlap] += held * window[overlap:]
+            speech[:, :overlap] *= fade[:overlap]
+            speech[:, :overlap] += held * fade[overlap:]
         for i, stream in enumerate(streams):
             stream.tail = Tail(
                 mel[i : i + 1, :, -self.dims.stream.mel_frames :],

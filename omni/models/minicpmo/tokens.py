@@ -39,6 +39,8 @@ class SpecialIds:
     tts_bos: int
     tts_eos: int
     tts_pad: int
+    think: int
+    think_end: int
 
 
 _STRINGS = {
@@ -48,6 +50,7 @@ _STRINGS = {
     "listen": "<|listen|>", "speak": "<|speak|>", "chunk_eos": "<|chunk_eos|>",
     "chunk_tts_eos": "<|chunk_tts_eos|>", "turn_eos": "<|turn_eos|>", "tts_bos": "<|tts_bos|>",
     "tts_eos": "<|tts_eos|>", "tts_pad": "<|tts_pad|>",
+    "think": "<think>", "think_end": "</think>",
 }  # fmt: skip
 
 
@@ -93,6 +96,12 @@ class Tokens:
                 enable_thinking=False,
                 use_tts_template=is_spoken,
             )
+        )
+
+    def message(self, role: str, content: str) -> str:
+        """One message of a chat, without what would open an answer."""
+        return str(
+            self.tokenizer.apply_chat_template([{"role": role, "content": content}], tokenize=False)
         )
 
     @property

@@ -1,18 +1,22 @@
 """The production models of a pack, and what the checks share: sources, a vocoder that is a stub."""
 
-from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from omni.models.minicpmo.brain import Brain, Feed, Say, Wish
+from omni.models.minicpmo.brain import Brain, Emit, Feed, Say, Wish, Work
 from omni.models.minicpmo.checkpoint import MiniCPMO, load
 from omni.models.minicpmo.parity.pack import Pack
 from omni.models.minicpmo.sampling import Source, greedy
+from omni.models.minicpmo.speech import SpeechOrder
 from omni.models.minicpmo.tokens import Tokens
+
+Shared = TypeVar("Shared")
 
 _CPU = torch.device("cpu")
 _SESSIONS = 4
@@ -58,6 +62,14 @@ class Bench:
     """The models of a pack, loaded when they are first wanted, as a server would load them."""
 
     pack: Pack
+    done: dict[Callable[["Bench"], Any], Any] = field(default_factory=dict)
+
+    def once(self, work: Callable[["Bench"], Shared]) -> Shared:
+        """The result of work that several checks share."""
+        if work not in self.done:
+            self.done[work] = work(self)
+        result: Shared = self.done[work]
+        return result
 
     @cached_property
     def model(self) -> MiniCPMO:
@@ -72,6 +84,28 @@ class Bench:
         return Brain(self.model, self.tokens, StubVocoder(), _SESSIONS, _CONTEXT_TOKENS)
 
 
+@contextmanager
+def captured(module: nn.Module) -> Iterator[list[Any]]:
+    """What a module gives out while the block runs, call by call."""
+    outputs: list[Any] = []
+    hook = module.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
+    try:
+        yield outputs
+    finally:
+        hook.remove()
+
+
+@contextmanager
+def read_by(module: nn.Module) -> Iterator[list[Any]]:
+    """What a module is given while the block runs, call by call."""
+    inputs: list[Any] = []
+    hook = module.register_forward_pre_hook(lambda _module, given: inputs.append(given[0]))
+    try:
+        yield inputs
+    finally:
+        hook.remove()
+
+
 def replay(uniforms: Iterable[float] | None) -> Source:
     """A source that gives recorded numbers, or takes the likeliest if there are none."""
     if uniforms is None:
@@ -83,9 +117,7 @@ def replay(uniforms: Iterable[float] | None) -> Source:
 Override = Callable[[Wish], Any]
 
 
-def traced(
-    work: Generator[Wish, Any, Any], steps: list[Step], override: Override
-) -> Generator[Wish, Any, Any]:
+def traced(work: Work[Any], steps: list[Step], override: Override) -> Work[Any]:
     """Pass work through and note its steps; what `override` answers is not asked of the models."""
     answer = None
     while True:
@@ -93,8 +125,13 @@ def traced(
             wish = work.send(answer)
         except StopIteration as stop:
             return stop.value
-        answer = override(wish)
+        answer = None if isinstance(wish, Emit) else override(wish)
         if answer is None:
             answer = yield wish
-        rows = len(wish.context) if isinstance(wish, Feed | Say) else 0
-        steps.append(Step(wish, answer, rows))
+        match wish:
+            case Feed(context=context) | Say(order=SpeechOrder(context=context)):
+                rows = len(context)
+            case _:
+                rows = 0
+        if not isinstance(wish, Emit):
+            steps.append(Step(wish, answer, rows))

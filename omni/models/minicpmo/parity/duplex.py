@@ -163,27 +163,23 @@ class DuplexRun:
     def _check_speech(
         self, name: str, expected: dict[str, Any], steps: list[Step], before: tuple[int, int]
     ) -> None:
-        said = [s for s in steps if isinstance(s.wish, Say)]
+        said = [(s.wish.order, s) for s in steps if isinstance(s.wish, Say)]
         self.item.same(f"{name}.speaks", bool(said), "tts" in expected)
-        for step in said:
-            wish = step.wish
-            assert isinstance(wish, Say)
-            speech = self.bench.brain.config.speech
-            rows = self.bench.brain.talker.model.condition(
-                wish.ids, wish.states, [speech.audio_bos_id]
-            )
+        for order, step in said:
             actual = {
                 "kv_before": before[0],
                 "text_start_pos": before[1],
-                "min_new_tokens": wish.min_codes,
-                "max_new_token": speech.chunk_codes + 1,
-                "n_condition": len(rows),
+                "min_new_tokens": order.min_codes and order.max_codes + 1,  # "more than it may say"
+                "max_new_token": order.max_codes + 1,
+                "n_condition": len(order.condition),
                 "codes": step.answer,
                 "kv_after": step.num_rows,
             }
             self.item.fields(f"{name}.tts", expected.get("tts", {}), actual)
-            self.item.array(f"{name}.tts_condition", rows, STATES)
-            self.item.array(f"{name}.condition_hidden", wish.states, STATES)
+            self.item.array(f"{name}.tts_condition", order.condition, STATES)
+        fed = [s.answer[-1] for s in steps if isinstance(s.wish, Feed)]
+        if said and len(fed) > 3:
+            self.item.array(f"{name}.condition_hidden", torch.stack(fed[2:-1]), STATES)
 
     def _check_window(self, name: str, expected: dict[str, Any], session: DuplexSession) -> None:
         window, decode = session.window, self.bench.tokens.decode
@@ -216,7 +212,7 @@ class DuplexRun:
         read = next(s.answer[-1] for s in steps if isinstance(s.wish, Feed))
         kind, states = ("step", torch.stack(decided)) if decided else ("prefill", read[None])
         logits = llm.logits(states)
-        special = [self.bench.tokens.encode(text)[0] for text in self.tree["special_order"]]
+        special = [self.bench.tokens.encode(text)[0] for text in self.tree.get("special_order", [])]
         self.item.array(f"{name}.{kind}_logits", logits, LOGITS)
         self.item.array(f"{name}.{kind}_special", logits[:, special], LOGITS)
         self.item.top(f"{name}.{kind}_top8", logits)

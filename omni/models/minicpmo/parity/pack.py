@@ -20,7 +20,8 @@ from torch import Tensor
 from omni.errors import AssetError
 
 STATES = 1e-4  # embeddings and hidden states
-LOGITS = 5e-4  # logits, caches and pitch
+LOGITS = 5e-4  # logits and caches
+PITCH = 5e-3  # Hz
 WAVE = 2e-2  # vocoder samples
 EXACT = 0.0
 _STRIDED = re.compile(r"(.+)@(\d+)::(\d+)")
@@ -40,6 +41,10 @@ class Row:
         return self.error <= self.tolerance  # false for NaN
 
 
+class Absent(Exception):
+    """A pack lacks an input: what depends on it cannot be checked."""
+
+
 @dataclass(slots=True, eq=False)
 class Item:
     """One golden file: what it holds, and what has come of comparing it."""
@@ -57,10 +62,15 @@ class Item:
         names = (name for name in self.arrays if _STRIDED.fullmatch(name))
         return next((name for name in names if name.startswith(key + "@")), None)
 
-    def input(self, key: str) -> Tensor | None:
+    @property
+    def keys(self) -> list[str]:
+        """What there is, without how it is sub-sampled."""
+        return [name.partition("@")[0] for name in self.arrays]
+
+    def input(self, key: str) -> Tensor:
         """An array given to us rather than asked of us."""
         if key not in self.arrays:
-            return None
+            raise Absent(key)
         self.touched.add(key)
         return torch.from_numpy(self.arrays[key])
 
@@ -70,18 +80,21 @@ class Item:
         if name is None:
             return
         self.touched.add(name)
-        expected = torch.from_numpy(self.arrays[name])
-        strided = _STRIDED.fullmatch(name)
-        if strided:
-            axis, step = int(strided[2]), int(strided[3])
-            actual = actual[(slice(None),) * axis + (slice(None, None, step),)]
+        expected, actual = torch.from_numpy(self.arrays[name]), _strided(name, actual)
         if actual.shape != expected.shape:
             detail = f"{list(actual.shape)} instead of {list(expected.shape)}"
             self.rows.append(Row(name, float("inf"), tolerance, detail))
+        else:
+            self.rows.append(Row(name, _largest_difference(actual, expected), tolerance))
+
+    def differs(self, key: str, actual: Tensor, at_least: float) -> None:
+        """An array that a known fault gives must not be ours."""
+        name = self.stored(key)
+        if name is None:
             return
-        difference = (actual.cpu().double() - expected.double()).abs()
-        error = float(difference.max()) if difference.numel() else 0.0
-        self.rows.append(Row(name, error, tolerance))
+        self.touched.add(name)
+        distance = _largest_difference(_strided(name, actual), torch.from_numpy(self.arrays[name]))
+        self.rows.append(Row(f"{name} (must differ)", float(distance < at_least), EXACT))
 
     def same(self, key: str, actual: Any, expected: Any) -> None:
         """Compare discrete values exactly; the error is how many differ."""
@@ -100,10 +113,9 @@ class Item:
 
     def top(self, key: str, logits: Tensor) -> None:
         """Compare rows of logits with their stored largest ones: by value, where ids may tie."""
-        ids = self.input(f"{key}_ids")
-        if ids is None:
+        if f"{key}_ids" not in self.arrays or key not in self.arrays:
             return
-        ids = ids.long()
+        ids = self.input(f"{key}_ids").long()
         self.array(key, logits.cpu().gather(-1, ids), LOGITS)
         largest = logits.cpu().topk(ids.shape[-1]).values
         error = float((largest - torch.from_numpy(self.arrays[key])).abs().max())
@@ -149,6 +161,20 @@ class Pack:
         return self.sound("audio_stream")[span[0] : span[1]]
 
 
+def _strided(name: str, whole: Tensor) -> Tensor:
+    """A result sub-sampled as the array of this name is."""
+    match = _STRIDED.fullmatch(name)
+    if match is None:
+        return whole
+    axis, step = int(match[2]), int(match[3])
+    return whole[(slice(None),) * axis + (slice(None, None, step),)]
+
+
+def _largest_difference(actual: Tensor, expected: Tensor) -> float:
+    difference = (actual.cpu().double() - expected.double()).abs()
+    return float(difference.max()) if difference.numel() else 0.0
+
+
 def run_lengths(samples: Tensor) -> list[list[int]]:
     """A waveform as [[value, count], ...], values times 32768."""
     values, counts = torch.unique_consecutive((samples * 32768).round().long(), return_counts=True)
@@ -159,7 +185,7 @@ def _num_different(actual: Any, expected: Any) -> float:
     if not (isinstance(actual, list) and isinstance(expected, list)):
         return 1
     pairs = zip(actual, expected, strict=False)
-    return sum(a != b for a, b in pairs) + abs(len(actual) - len(expected))
+    return sum(bool(a != b) for a, b in pairs) + abs(len(actual) - len(expected))
 
 
 def _shown(actual: Any, expected: Any) -> str:
