@@ -68,6 +68,17 @@ def _core(config: OmniConfig) -> Core:
             think.context_tokens,
             think.num_threads,
         )
+    if think.core == "torch":
+        import torch
+
+        from omni.models.embedded import gguf
+        from omni.models.torch_core import TorchCore
+
+        torch.set_num_threads(think.num_threads)
+        converted = assets.derived(config, think.model, "int8")
+        if not converted.is_dir():
+            gguf.convert(assets.resolve(config, think.model), converted)
+        return TorchCore(*gguf.load(converted), think.num_slots, think.context_tokens)
     raise ConfigError(f"core {think.core} is not built in yet", param="brain.think.core")
 
 
