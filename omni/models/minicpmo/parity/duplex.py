@@ -1,7 +1,6 @@
 """Duplex sessions of a pack, run unit by unit as a stage would run them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,17 +11,15 @@ from omni.media import slicing
 from omni.models.minicpmo.brain import Decide, Feed, Hear, HearClip, Say, See, Sound, Wish, run
 from omni.models.minicpmo.duplex import Duplex
 from omni.models.minicpmo.parity.bench import Bench, Step, StubStream, traced
+from omni.models.minicpmo.parity.options import duplex_rule, system_prompt
 from omni.models.minicpmo.parity.pack import LOGITS, STATES, Item, run_lengths
 from omni.models.minicpmo.prompt import Group
-from omni.models.minicpmo.sampling import Decision, Source, greedy
+from omni.models.minicpmo.sampling import Source, greedy
 from omni.models.minicpmo.unit import (
-    DuplexRule,
     DuplexSession,
-    SystemPrompt,
     UnitInput,
     UnitOutput,
 )
-from omni.models.minicpmo.window import WindowRule
 
 _SECOND = 24000
 
@@ -34,7 +31,7 @@ class DuplexRun:
         self.bench = bench
         self.item = item
         self.tree = item.json
-        self.duplex = Duplex(bench.brain, _rule(item.json))
+        self.duplex = Duplex(bench.brain, duplex_rule(item.json))
         self.script: Iterator[int] = iter(())
         self.uniforms: dict[str, Iterator[float]] = {}
 
@@ -52,7 +49,7 @@ class DuplexRun:
         expected = self.tree["expect"]["prepare"]
         steps: list[Step] = []
         stream = StubStream() if self.duplex.rule.is_spoken else None
-        prompt = _prompt(self.tree, self.bench)
+        prompt = system_prompt(self.tree, self.bench)
         work = self.duplex.open(prompt, stream, self._source("llm"), self._source("tts"))
         session: DuplexSession = run(self.bench.brain, traced(work, steps, self._answer))
         for step in steps:
@@ -235,58 +232,6 @@ class DuplexRun:
 
 def check_duplex(bench: Bench, item: Item) -> None:
     DuplexRun(bench, item).check()
-
-
-_DECISION = {
-    "temperature": "temperature",
-    "top_k": "top_k",
-    "top_p": "top_p",
-    "text_repetition_penalty": "repetition_penalty",
-    "text_repetition_window_size": "repetition_window",
-    "length_penalty": "length_penalty",
-    "listen_prob_scale": "listen_scale",
-    "listen_top_k": "listen_top_k",
-}
-_WINDOW = {
-    "sliding_window_mode": "kind",
-    "basic_window_high_tokens": "high_rows",
-    "basic_window_low_tokens": "low_rows",
-    "context_max_units": "max_units",
-    "context_previous_max_tokens": "previous_tokens",
-    "marker": "marker",
-}
-_DUPLEX = {"force_listen_count": "num_forced_listens", "generate_audio": "is_spoken"}
-
-
-def _rule(tree: dict[str, Any]) -> DuplexRule:
-    """The options of the recorded class as our rule; what it does not say is its default."""
-    decision, base = Decision(), DuplexRule(is_as_released=True)
-    if tree["variant"] == "release":
-        decision = replace(decision, top_k=100, length_penalty=1.0)
-        base = replace(base, max_chars=None, min_window=28)
-    return replace(
-        base,
-        decision=_renamed(decision, _DECISION, tree["decode"]),
-        window=_renamed(WindowRule(), _WINDOW, tree["options"] | tree["prepare"]),
-        max_tokens=tree["max_new_speak_tokens_per_chunk"],
-        **{
-            ours: tree["options"][name] for name, ours in _DUPLEX.items() if name in tree["options"]
-        },
-    )
-
-
-def _renamed(rule: Any, names: dict[str, str], options: dict[str, Any]) -> Any:
-    return replace(rule, **{ours: options[name] for name, ours in names.items() if name in options})
-
-
-def _prompt(tree: dict[str, Any], bench: Bench) -> SystemPrompt:
-    given = tree["prepare"]
-    reference = bench.pack.sound(given["ref_audio"]) if given["ref_audio"] else None
-    if tree["variant"] != "release":
-        return SystemPrompt(given["prefix"], given["suffix"], reference)
-    opened, closed = ("\n<|audio_start|>", "<|audio_end|>") if given["ref_audio"] else ("", "")
-    prefix = f"<|im_start|>system\n{given['prefix']}{opened}"
-    return SystemPrompt(prefix, f"{closed}<|im_end|>", reference)
 
 
 def _groups(feeds: Sequence[Step]) -> list[Group]:

@@ -1,41 +1,24 @@
 """Half-duplex sessions of a pack, step by step."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import torch
 
 from omni.models.minicpmo.brain import Choose, Feed, Say, Scheduler, Sound, Wish
-from omni.models.minicpmo.halfduplex import (
+from omni.models.minicpmo.halfduplex import HalfDuplex
+from omni.models.minicpmo.parity.bench import Bench, Step, StubStream, traced
+from omni.models.minicpmo.parity.options import halfduplex_rule
+from omni.models.minicpmo.parity.pack import LOGITS, STATES, Item, run_lengths
+from omni.models.minicpmo.rounds import ReleasedRounds
+from omni.models.minicpmo.sampling import Source, greedy
+from omni.models.minicpmo.turns import (
     Content,
     Frame,
-    HalfDuplex,
-    HalfDuplexRule,
     HalfDuplexSession,
     Segment,
     Unit,
 )
-from omni.models.minicpmo.parity.bench import Bench, Step, StubStream, traced
-from omni.models.minicpmo.parity.pack import LOGITS, STATES, Item, run_lengths
-from omni.models.minicpmo.rounds import ReleasedRounds, RowLimits
-from omni.models.minicpmo.sampling import TURN_SPEECH, Source, TextRule, greedy
-
-_TEXT = {
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "top_k": "top_k",
-    "repetition_penalty": "repetition_penalty",
-    "length_penalty": "length_penalty",
-    "penalty_window": "repetition_window",
-}
-_SPEECH = {
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "top_k": "top_k",
-    "repetition_penalty": "repetition_penalty",
-    "window": "repetition_window",
-}
 
 
 class HalfDuplexRun:
@@ -53,7 +36,7 @@ class HalfDuplexRun:
     def check(self) -> None:
         session: HalfDuplexSession | None = None
         for index, step in enumerate(self.tree["steps"]):
-            half = HalfDuplex(self.bench.brain, self._rule(step))
+            half = HalfDuplex(self.bench.brain, halfduplex_rule(self.tree, step))
             if step["op"] == "prefill":
                 session = self._check_prefill(half, session, index, step)
             elif session is not None:
@@ -153,18 +136,6 @@ class HalfDuplexRun:
             scheduler.step()
         return job.result, job.outputs
 
-    def _rule(self, step: dict[str, Any]) -> HalfDuplexRule:
-        sampling, speech = self.tree["llm_sampling"], self.tree["tts_params"]
-        limits = self.tree["text_window"]
-        return HalfDuplexRule(
-            text=_renamed(TextRule(), _TEXT, sampling),
-            speech=_renamed(TURN_SPEECH, _SPEECH, speech),
-            max_tokens=step.get("max_new_tokens", 0),
-            condition_tokens=sampling["chunk"],
-            mel_context_frames=self.tree["cnn_redundancy_ms"] // 10,
-            limits=limits and RowLimits(*limits),
-        )
-
     def _contents(self, step: dict[str, Any]) -> list[Content]:
         is_system = step["desc"]["role"] == "system"
         is_streamed = self.tree["stream_input"] and not is_system
@@ -203,10 +174,6 @@ class HalfDuplexRun:
 
 def check_halfduplex(bench: Bench, item: Item) -> None:
     HalfDuplexRun(bench, item).check()
-
-
-def _renamed(rule: Any, names: dict[str, str], options: dict[str, Any]) -> Any:
-    return replace(rule, **{ours: options[name] for name, ours in names.items() if name in options})
 
 
 def _nothing(wish: Wish) -> None:
