@@ -22,7 +22,6 @@ def tiny_model(is_tied: bool) -> Any:
         num_attention_heads=4,
         num_key_value_heads=2,
         tie_word_embeddings=is_tied,
-        eos_token_id=7,
     )
     model = Qwen2ForCausalLM(config).eval()
     with torch.no_grad():
@@ -38,16 +37,15 @@ def tokenizer() -> Any:
 
 @pytest.mark.parametrize("is_tied", [True, False])
 def test_stored_model_says_nearly_the_same(is_tied: bool, tmp_path: Path) -> None:
-    model = tiny_model(is_tied)
+    model = tiny_model(is_tied).requires_grad_(False)
     ids = torch.randint(0, 64, (2, 9))
     with torch.inference_mode():
         expected = model(ids).logits
-    gguf.store(model, tokenizer(), tmp_path / "int8")
+    gguf.store(model.named_parameters(), model.config, tokenizer(), tmp_path / "int8")
     loaded, _ = gguf.load(tmp_path / "int8")
     with torch.inference_mode():
         got = loaded(ids).logits
     assert (got - expected).norm() / expected.norm() < 0.05
-    assert loaded.generation_config.eos_token_id == 7
 
 
 def test_rows_do_not_see_each_other() -> None:

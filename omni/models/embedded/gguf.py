@@ -9,13 +9,15 @@ import shutil
 import struct
 import tempfile
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import gguf
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from omni.errors import AssetError
 
@@ -62,32 +64,43 @@ class Int8Embedding(nn.Module):
         return self._rows[ids].float() * self._scales[ids].unsqueeze(-1)
 
 
-def convert(gguf: Path, folder: Path) -> None:
-    """Write the int8 form of a GGUF model to `folder`, which appears only when complete.
-
-    Takes 4 bytes of memory a weight and about a minute for half a billion of them.
+def convert(path: Path, folder: Path) -> None:
+    """Write the int8 form of a Qwen2 or Qwen3 GGUF to `folder`, one tensor at a time.
 
     Raises:
-        AssetError: the file is missing or of an architecture transformers cannot read.
+        AssetError: the file is missing, damaged or of another architecture.
     """
-    if not gguf.is_file():
-        raise AssetError(f"no model file {gguf.name}: run `omni pull`", param=gguf.name)
-    source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
+    if not path.is_file():
+        raise AssetError(f"no model file {path.name}: run `omni pull`", param=path.name)
+    source = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     try:
-        model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
-        store(model, AutoTokenizer.from_pretrained(**source), folder)
-    except (OSError, ValueError, struct.error) as error:
-        raise AssetError(f"cannot convert {gguf.name}: {error}", param=gguf.name) from error
+        config = AutoConfig.from_pretrained(**source)
+        if config.model_type not in ("qwen2", "qwen3"):
+            raise ValueError(f"architecture {config.model_type}")
+        reader = gguf.GGUFReader(path)
+        config.tie_word_embeddings = all(t.name != "output.weight" for t in reader.tensors)
+        weights = (
+            (_name(t.name), torch.from_numpy(gguf.dequantize(t.data, t.tensor_type)))
+            for t in reader.tensors
+        )
+        store(weights, config, AutoTokenizer.from_pretrained(**source), folder)
+    except (OSError, ValueError, KeyError, struct.error) as error:
+        raise AssetError(f"cannot convert {path.name}: {error}", param=path.name) from error
 
 
-def store(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write a float model in the int8 form; an older one of that name is replaced."""
+def store(weights: Iterable[tuple[str, Tensor]], config: Any, tokenizer: Any, folder: Path) -> None:
+    """Write float weights, by transformers' names, in the int8 form.
+
+    The folder appears only when complete; an older one of that name is replaced.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".int8-"))
     try:
-        save_file(_quantise(model), partial / "model.safetensors")
-        _plain_config(model.config).save_pretrained(partial)
-        model.generation_config.to_json_file(partial / "generation_config.json")
+        stored: dict[str, Tensor] = {}
+        for name, weight in weights:
+            stored.update(_quantise(name, weight.float()))
+        save_file(stored, partial / "model.safetensors")
+        _plain_config(config).save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         shutil.rmtree(folder, ignore_errors=True)
         partial.replace(folder)
@@ -113,29 +126,46 @@ def load(folder: Path) -> tuple[Any, Any]:
     model.load_state_dict(rest, assign=True)
     # Its frequencies are computed, not stored; on the meta device they were not.
     model.model.rotary_emb = type(model.model.rotary_emb)(config)
-    model.generation_config = GenerationConfig.from_pretrained(folder)
     return model.eval(), AutoTokenizer.from_pretrained(folder)
 
 
 _TIED = "model.embed_tokens"  # what the head's weights are when it stores none of its own
 
 
-def _quantise(model: nn.Module) -> dict[str, Tensor]:
-    tied = bool(getattr(model.config, "tie_word_embeddings", False))
-    out: dict[str, Tensor] = {}
-    for name, module in model.named_modules():
-        if not isinstance(module, nn.Linear | nn.Embedding):
-            for key, parameter in module.named_parameters(name, recurse=False):
-                out[key] = parameter.detach().clone()
-            continue
-        if not (tied and name == "lm_head"):
-            weight: Tensor = module.weight.detach()
-            scales = weight.abs().amax(1).clamp(min=1e-8) / 127
-            out[f"{name}.rows"] = (weight / scales[:, None]).round().to(torch.int8)
-            out[f"{name}.scales"] = scales
-        if isinstance(module, nn.Linear) and module.bias is not None:
-            out[f"{name}.bias"] = module.bias.detach().clone()
-    return out
+def _quantise(name: str, weight: Tensor) -> dict[str, Tensor]:
+    """What is stored for one float tensor: matrices as int8 rows with their scales."""
+    if weight.ndim != 2:
+        return {name: weight.clone()}
+    scales = weight.abs().amax(1).clamp(min=1e-8) / 127
+    stem = name.removesuffix(".weight")
+    rows = (weight / scales[:, None]).round().to(torch.int8)
+    return {f"{stem}.rows": rows, f"{stem}.scales": scales}
+
+
+_OUTER = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
+_INNER = {
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "attn_q_norm": "self_attn.q_norm",
+    "attn_k_norm": "self_attn.k_norm",
+    "attn_norm": "input_layernorm",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+
+
+def _name(name: str) -> str:
+    """`blk.3.attn_q.weight` -> `model.layers.3.self_attn.q_proj.weight`."""
+    match name.split("."):
+        case ["blk", layer, part, kind]:
+            return f"model.layers.{layer}.{_INNER[part]}.{kind}"
+        case [part, kind]:
+            return f"{_OUTER[part]}.{kind}"
+    raise ValueError(f"tensor {name}")
 
 
 def _plain_config(config: Any) -> Any:
