@@ -62,7 +62,8 @@ def check_vpm(bench: Bench, item: Item) -> None:
         table[length, :length] = axis_ids(length, side)
     item.array("position_index_table", table, EXACT)
     for case in _cases(item, ".pixel_u8"):
-        _check_tower(bench, item, case)
+        with item.part():
+            _check_tower(bench, item, case)
     small, middle = bench.pack.inputs["img_small"], bench.pack.inputs["img_mid"]
     for case, pictures in {"frame": [(small, 1)], "batch": [(middle, 2), (small, 1)]}.items():
         tiles = [t for p, limit in pictures for t in slicing.cut(p, limit, eye.slicing)]
@@ -98,9 +99,10 @@ def _check_tower(bench: Bench, item: Item, case: str) -> None:
 
 
 def check_resampler2d(bench: Bench, item: Item) -> None:
-    for case in _cases(item, ".x"):
-        x, sizes = item.input(f"{case}.x"), item.input(f"{case}.tgt_sizes")
-        item.array(f"{case}.out", _resampled(bench, x, sizes, None), STATES)
+    for case in _cases(item, ".tgt_sizes"):
+        with item.part():
+            x, sizes = item.input(f"{case}.x"), item.input(f"{case}.tgt_sizes")
+            item.array(f"{case}.out", _resampled(bench, x, sizes, None), STATES)
     if "pos_embed_rc" in item.arrays:
         places = item.input("pos_embed_rc")
         rows, columns = places.T
@@ -109,18 +111,23 @@ def check_resampler2d(bench: Bench, item: Item) -> None:
 
 
 def check_resampler3d(bench: Bench, item: Item) -> None:
-    for case in _cases(item, ".x"):
-        x, sizes = item.input(f"{case}.x"), item.input(f"{case}.tgt_sizes")
-        times, groups = item.input(f"{case}.temporal_ids_flat"), item.input(f"{case}.group_sizes")
-        packed = [part.tolist() for part in torch.split(times, groups.tolist())]
-        out = _resampled(bench, x, sizes, packed)
-        item.array(f"{case}.out", out, STATES)
-        item.differs(f"{case}.known_wrong_swapped_kv", out, _CLEARLY_OTHER)
-        # The other path of the released file is none of ours when frames differ in size.
-        item.differs(f"{case}.out_foreach_variant", out, _CLEARLY_OTHER)
+    for case in _cases(item, ".tgt_sizes"):
+        with item.part():
+            _check_packed(bench, item, case)
     if "temporal_table_ids" in item.arrays:
         ids = item.input("temporal_table_ids")
         item.array("temporal_table_rows", sin_cos(ids, bench.model.config.hidden_size), STATES)
+
+
+def _check_packed(bench: Bench, item: Item, case: str) -> None:
+    x, sizes = item.input(f"{case}.x"), item.input(f"{case}.tgt_sizes")
+    times, groups = item.input(f"{case}.temporal_ids_flat"), item.input(f"{case}.group_sizes")
+    packed = [part.tolist() for part in torch.split(times, groups.tolist())]
+    out = _resampled(bench, x, sizes, packed)
+    item.array(f"{case}.out", out, STATES)
+    item.differs(f"{case}.known_wrong_swapped_kv", out, _CLEARLY_OTHER)
+    # The other path of the released file is none of ours when frames differ in size.
+    item.differs(f"{case}.out_foreach_variant", out, _CLEARLY_OTHER)
 
 
 @torch.inference_mode()

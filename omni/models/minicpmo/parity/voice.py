@@ -144,7 +144,8 @@ def check_token2wav(bench: Bench, item: Item) -> None:
     for index, call in enumerate(item.json["calls"]):
         _check_call(item, vocoder, stream, (f"call{index}", call))
     _check_whole(item, vocoder, prompt)
-    _check_noisy(item, vocoder)
+    with item.part():
+        _check_noisy(item, vocoder)
 
 
 def _check_last(item: Item, name: str, states: Tensor) -> None:
