@@ -20,6 +20,7 @@ from omni.pipeline import LocalPipeline, Pipeline
 from omni.serve.access import check_exposure
 from omni.serve.app import create_app
 from omni.serve.gateway import Gateway
+from omni.serve.logs import configure_logging
 from omni.stages.build import build_stage, stage_names
 
 KEY_VARIABLE = "OMNI_API_KEY"
@@ -38,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ConfigError, AssetError: a setting is wrong, or a model file is missing.
     """
+    configure_logging()
     settings = _settings(args)
     key = os.environ.get(KEY_VARIABLE) or None
     check_exposure(settings.server.host, key, is_open=settings.server.open_access)

@@ -49,7 +49,8 @@ CHANNEL: Final = "oai-events"
 MAX_MEDIA: Final = 8  # each costs sockets
 MAX_CANDIDATES: Final = 200  # each costs checks
 CONNECT_S: Final = 30.0
-QUIET_S: Final = 0.2  # without packets, time goes on as silence, so that a turn can end
+QUIET_S: Final = 0.4  # without packets, time goes on as silence, so that a turn can end
+STALL_S: Final = 0.05
 MAX_QUIET_S: Final = 10.0  # longer than any pause within a turn
 FRAME_S: Final = 0.02
 MAX_QUEUED_FRAMES: Final = 100  # 2 s; the pacer releases a tenth of that
@@ -207,8 +208,11 @@ class Peer:
         loop = asyncio.get_running_loop()
         began_s = fed_s = loop.time()
         while True:
+            due_s = loop.time() + QUIET_S / 2
             await asyncio.sleep(QUIET_S / 2)
             now_s = loop.time()
+            if now_s - due_s > STALL_S:
+                continue  # it was we who were away: packets wait to be read
             if self._connection.connectionState != "connected":
                 if now_s - began_s > CONNECT_S:
                     await self.close(1006, "never connected")
