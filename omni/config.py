@@ -67,6 +67,24 @@ class AudioConfig(Section):
     lead_ms: int = Field(200, ge=40, description="speech queued ahead of the wire, at most")
 
 
+class OverlapConfig(Section):
+    """What happens when the user makes a sound over our speech, in the order of its happening."""
+
+    duck_after_ms: int = Field(64, description="voiced sound that lowers our voice")
+    duck_db: float = Field(12, ge=0, description="by how much")
+    duck_lead_ms: int = Field(60, ge=20, description="speech queued ahead while lowered, at most")
+    listen_after_ms: int = Field(160, description="voiced sound that is sent to the recogniser")
+    hold_after_ms: int = Field(250, description="voiced sound, still unexplained, that halts us")
+    max_words: int = Field(
+        1, ge=0, description="more words than this, and not of assent, interrupt"
+    )
+    side_talk_db: float = Field(
+        10, description="so much below the user's usual level is not for us"
+    )
+    limit_ms: int = Field(2500, description="undecided for longer, the louder party goes on")
+    marker: str = Field("", description="shown to the model after words that were cut off")
+
+
 class TurnConfig(Section):
     """When a turn begins and ends. Times are of the user's audio, not of the wall."""
 
@@ -80,7 +98,7 @@ class TurnConfig(Section):
     max_silence_ms: int = Field(1600, description="silence that ends an unfinished-sounding turn")
     complete_threshold: float = Field(0.5, description="turn-end probability taken as finished")
     max_turn_s: float = Field(30, description="a longer turn is closed")
-    barge_in_ms: int = Field(200, description="user speech over ours that interrupts it")
+    overlap: OverlapConfig = OverlapConfig()
 
 
 class DeadlineConfig(Section):
@@ -106,15 +124,19 @@ class HearConfig(Section):
 
 class SeeConfig(Section):
     enabled: bool = Field(True, description="false ignores every picture")
-    max_picture_bytes: int = 8 << 20
-    max_pixels: int = 4_000_000
+    max_picture_bytes: int = Field(8 << 20, description="larger ones are refused")
+    max_pixels: int = Field(24_000_000, description="more are refused before decoding")
+    scaled_pixels: int = Field(1_800_000, description="pictures with more are scaled down")
+    cpu_share: float = Field(0.25, gt=0, le=1, description="of one core, for a camera's pictures")
     num_threads: int = 1
 
 
 class ThinkConfig(Section):
-    core: Literal["torch", "llama", "openai", "stub"] = Field("llama", description="LLM engine")
+    core: Literal["auto", "torch", "llama"] = Field(
+        "auto", description="the runtime; auto is torch where the CPU has VNNI, else llama.cpp"
+    )
     model: str = Field("llm.gguf", description="key of `files`")
-    num_threads: int = 2
+    num_threads: int = 1
     num_slots: int = Field(4, description="sessions whose context is kept")
     context_tokens: int = 2048
     max_reply_tokens: int = 160
@@ -124,7 +146,6 @@ class ThinkConfig(Section):
         "Answer in one or two short spoken sentences. No lists, no markdown.",
         description="the system prompt",
     )
-    base_url: str | None = Field(None, description="core: openai only")
 
 
 class SpeakConfig(Section):

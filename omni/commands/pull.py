@@ -9,6 +9,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from omni import assets, config
+from omni.stages import build
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +26,9 @@ def run(args: argparse.Namespace) -> int:
     missing = [file for file in assets.status(settings) if file.state != "ready"]
     with Display(console) as display:
         assets.pull(settings, display.report)
+    if missing:
+        console.print("Preparing the models for this machine…")
+    build.prepare(settings)
     if not settings.files:
         console.print("This profile needs no model files.")
         return 0

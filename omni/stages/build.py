@@ -3,13 +3,18 @@
 The one place that knows both the settings and the models; stages are given ready parts.
 """
 
+from pathlib import Path
+from typing import Literal
+
 from omni import assets
 from omni.config import OmniConfig
 from omni.dialog.clauses import ClauseSplitter
 from omni.errors import ConfigError
+from omni.media.pictures import PictureLimits
 from omni.models.core import Core
 from omni.stages.base import Stage
 from omni.stages.hear import HearStage
+from omni.stages.see import Budget, Looker, SeeStage
 from omni.stages.speak import SpeakStage, Synthesiser
 from omni.stages.stub import stub_stage
 from omni.stages.think import ThinkStage
@@ -20,6 +25,8 @@ from omni.types import StageName
 def stage_names(config: OmniConfig) -> tuple[StageName, ...]:
     """The stages of the profile's brain."""
     if config.brain.kind == "stub":
+        return ("vad", "hear", "see", "think", "speak")
+    if config.brain.see.enabled:
         return ("vad", "hear", "see", "think", "speak")
     return ("vad", "hear", "think", "speak")
 
@@ -45,6 +52,13 @@ def build_stage(config: OmniConfig, name: StageName) -> Stage:
         case "hear":
             folder = assets.folder(config, "whisper")
             return HearStage(folder, brain.hear.num_threads, brain.hear.context_s)
+        case "see":
+            see = brain.see
+            return SeeStage(
+                lambda: _looker(config),
+                PictureLimits(see.max_picture_bytes, see.max_pixels, see.scaled_pixels),
+                Budget(see.cpu_share),
+            )
         case "think":
             return ThinkStage(lambda: _core(config))
         case "speak":
@@ -56,30 +70,57 @@ def build_stage(config: OmniConfig, name: StageName) -> Stage:
             raise ConfigError(f"the embedded brain has no stage {name}", param="brain")
 
 
+def _looker(config: OmniConfig) -> Looker:
+    from omni.stages.looker import EmbeddedLooker
+
+    return EmbeddedLooker(assets.folder(config, "see"), config.brain.see.num_threads)
+
+
+def prepare(config: OmniConfig) -> None:
+    """Make, once, what a stage needs beside its files: the torch core's int8 weights.
+
+    Raises:
+        AssetError: a model file is missing or damaged.
+    """
+    if config.brain.kind == "embedded" and _core_name(config) == "torch":
+        _converted(config)
+
+
+def _core_name(config: OmniConfig) -> Literal["torch", "llama"]:
+    name = config.brain.think.core
+    if name != "auto":
+        return name
+    import torch
+
+    return "torch" if torch.cpu.get_capabilities().get("avx512_vnni") else "llama"
+
+
+def _converted(config: OmniConfig) -> Path:
+    from omni.models.embedded import gguf
+
+    name = config.brain.think.model
+    folder = assets.derived(config, name, "int8")
+    if not folder.is_dir():
+        gguf.convert(assets.resolve(config, name), folder)
+    return folder
+
+
 def _core(config: OmniConfig) -> Core:
     # Imported here, in the stage that needs it: the other actors stay small.
     think = config.brain.think
-    if think.core == "llama":
+    if _core_name(config) == "llama":
         from omni.models.embedded.llama import LlamaCore
 
-        return LlamaCore(
-            assets.resolve(config, think.model),
-            think.num_slots,
-            think.context_tokens,
-            think.num_threads,
-        )
-    if think.core == "torch":
-        import torch
+        model = assets.resolve(config, think.model)
+        return LlamaCore(model, think.num_slots, think.context_tokens, think.num_threads)
+    import torch
 
-        from omni.models.embedded import gguf
-        from omni.models.torch_core import TorchCore
+    from omni.models.embedded import gguf
+    from omni.models.torch_core import TorchCore
 
-        torch.set_num_threads(think.num_threads)
-        converted = assets.derived(config, think.model, "int8")
-        if not converted.is_dir():
-            gguf.convert(assets.resolve(config, think.model), converted)
-        return TorchCore(*gguf.load(converted), think.num_slots, think.context_tokens)
-    raise ConfigError(f"core {think.core} is not built in yet", param="brain.think.core")
+    torch.set_num_threads(think.num_threads)
+    model, tokenizer = gguf.load(_converted(config))
+    return TorchCore(model, tokenizer, think.num_slots, think.context_tokens)
 
 
 def _voice(config: OmniConfig) -> Synthesiser:
