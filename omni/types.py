@@ -70,11 +70,16 @@ class JudgeTurn(Chunk):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PictureChunk(Chunk):
-    """One picture, still encoded (JPEG, PNG or WebP): decoding is the see stage's work."""
+    """One picture, still encoded (JPEG, PNG or WebP): decoding is the see stage's work.
+
+    `is_asked`: somebody waits for what it shows, so it is looked at closely and always answered;
+    otherwise the eyes may pass over it.
+    """
 
     picture_id: str
     encoded: bytes
     captured_ms: int
+    is_asked: bool = False
 
 
 # ---- from the ears and eyes
@@ -115,12 +120,31 @@ class Heard(Chunk):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Thing:
+    """Something in view. `track_id` stays while it does; `box` is left, top, right, bottom as
+    fractions of the picture; `colour` is empty where none stands out."""
+
+    track_id: int
+    label: str
+    colour: str
+    box: tuple[float, float, float, float]
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Seen(Chunk):
-    """What one picture, or the scene by now, shows; the vision group of its unit."""
+    """What one picture, or the scene by now, shows; the vision group of its unit.
+
+    `note` says it all in a sentence or two, `text` is what could be read, `changes` what happened
+    in the last half minute, newest last. `embeddings` are an omni-modal brain's vision tokens.
+    """
 
     picture_id: str
     captured_ms: int
     note: str
+    things: tuple[Thing, ...] = ()
+    text: str = ""
+    changes: tuple[str, ...] = ()
     embeddings: Samples | None = None  # [T, D]
 
 

@@ -11,11 +11,12 @@ import onnxruntime as ort
 _ERRORS_ONLY = 3
 
 
-def open_session(path: Path, num_threads: int) -> ort.InferenceSession:
-    """Load a model; warnings about how it was exported are not the user's to read."""
+def open_session(model: Path | bytes, num_threads: int) -> ort.InferenceSession:
+    """Load a model, a file or its bytes; how it was exported is not the user's to read of."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    source = model if isinstance(model, bytes) else str(model)
+    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
