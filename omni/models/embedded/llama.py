@@ -147,7 +147,10 @@ class LlamaCore:
         if source:
             name = {"filename": f"slot{slot.index}"}
             self._loopback.post(f"/slots/{source.index}?action=save", name)
-            self._loopback.post(f"/slots/{slot.index}?action=restore", name)
+            try:
+                self._loopback.post(f"/slots/{slot.index}?action=restore", name)
+            finally:  # it holds somebody's conversation, and a killed process cleans nothing up
+                Path(self._folder.name, name["filename"]).unlink(missing_ok=True)
             slot.cached = source.cached
 
     def _run(self, job: "_Job") -> None:
