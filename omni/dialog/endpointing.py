@@ -28,17 +28,22 @@ class Endpointer:
 
     Args:
         detection: thresholds, changeable at any time by assignment.
-        pause_ms: silence after which a likely end is announced as `paused`.
+        pause_ms: silence after which a likely end is announced as `paused`; changeable, too.
     """
 
     def __init__(self, detection: TurnDetection, pause_ms: int) -> None:
         self.detection = detection
         self.state: Literal["quiet", "speaking", "paused"] = "quiet"
-        self._pause_samples = pause_ms * RATE_HZ // 1000
+        self.pause_ms = pause_ms
         self._run_start: int | None = None  # where the present run of voiced windows began
         self._last_voiced = 0
         self._position = 0
         self._sounds_unfinished = False
+
+    @property
+    def run_start(self) -> int | None:
+        """Where the present run of voiced windows began; None in silence."""
+        return self._run_start
 
     def hint(self, is_complete: bool) -> None:
         """What the end-of-turn detector thinks of the present pause."""
@@ -74,7 +79,7 @@ class Endpointer:
         return None
 
     def _unvoiced(self, silence: int) -> Boundary | None:
-        if self.state == "speaking" and silence >= self._pause_samples:
+        if self.state == "speaking" and silence >= self.pause_ms * RATE_HZ // 1000:
             self.state = "paused"
             return Boundary("paused", self._last_voiced)
         if self.state == "paused" and silence >= self._end_samples():

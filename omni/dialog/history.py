@@ -16,8 +16,13 @@ CHARS_PER_TOKEN = 3  # a cautious average; the core counts exactly and refuses w
 
 
 class History:
-    def __init__(self) -> None:
+    """Args:
+    marker: shown to the model after words that were cut off; "" shows nothing.
+    """
+
+    def __init__(self, marker: str = "") -> None:
         self._items: list[Item] = []
+        self._marker = marker
 
     def __len__(self) -> int:
         return len(self._items)
@@ -63,7 +68,7 @@ class History:
         kept: list[Message] = []
         budget = max_tokens * CHARS_PER_TOKEN - len(instructions)
         for item in reversed(self._items):
-            message = _message(item)
+            message = _message(item, self._marker)
             if message is None:
                 continue
             budget -= len(message.text) + 4 * CHARS_PER_TOKEN
@@ -89,9 +94,11 @@ def with_text(item: Item, text: str, status: Status) -> Item:
     return replace(item, parts=parts, status=status)
 
 
-def _message(item: Item) -> Message | None:
+def _message(item: Item, marker: str) -> Message | None:
     if item.kind == "function_call":
         return Message("assistant", item.arguments or "{}", item.call_id, item.tool_name)
     if item.kind == "function_call_output":
         return Message("tool", item.output or "", item.call_id)
-    return Message(item.role or "user", item.text) if item.text else None
+    was_cut_off = item.role == "assistant" and item.status == "incomplete"
+    text = item.text + marker if was_cut_off and item.text else item.text
+    return Message(item.role or "user", text) if text else None

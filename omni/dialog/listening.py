@@ -1,75 +1,44 @@
 """The user's side of the conversation: from sound to turns with words.
 
 Finds where a turn begins and ends, has it recognised while it is spoken, and hands finished turns
-to the session. Laws: sound without words makes no turn; a lost ear is asked again; every
-recognition has a deadline.
+to the session. Laws: sound without words makes no turn, nor does a sound over our speech unless it
+wants the floor; a lost ear is asked again; every recognition has a deadline.
 """
 
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
 
 from omni.config import OmniConfig
+from omni.dialog.asking import Asking
 from omni.dialog.endpointing import Boundary, Endpointer
+from omni.dialog.interjections import Floor, Interjections
 from omni.dialog.options import SessionOptions
 from omni.dialog.outbox import Outbox
+from omni.dialog.turn import RATE_HZ, Listener, Turn
 from omni.errors import ProtocolError
 from omni.events import Failed, InputCleared, SpeechStarted, SpeechStopped, TranscriptDelta
 from omni.media.buffer import SampleBuffer
-from omni.types import Activity, AudioChunk, Heard, JudgeTurn, Recognise, Samples, TurnHint
+from omni.types import Activity, AudioChunk, Heard, Samples, TurnHint
 
-RATE_HZ = 16000
 MIN_COMMIT_SAMPLES = RATE_HZ // 10
-JUDGED_SAMPLES = 8 * RATE_HZ
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Turn:
-    """A stretch of the user's speech; `item_id` is the item it becomes if it holds words.
-
-    `speech_end_ms`: wall clock of its last voiced sample. `is_closed`: no more will be said in it.
-    """
-
-    item_id: str
-    start_sample: int
-    end_sample: int = 0
-    speech_end_ms: float = 0.0
-    text: str | None = None
-    language: str = ""
-    is_closed: bool = False
-    is_manual: bool = False
-
-    @property
-    def duration_s(self) -> float:
-        return (self.end_sample - self.start_sample) / RATE_HZ
-
-
-class Listener(Protocol):
-    """What the session does about the user's speech."""
-
-    def on_began(self) -> None: ...
-
-    def on_likely_end(self, turn: Turn) -> None:
-        """The turn has words and a pause; it may still go on."""
-
-    def on_resumed(self) -> None: ...
-
-    def on_committed(self, turn: Turn) -> None:
-        """The client ended the turn; its words are not known yet."""
-
-    def on_turn(self, turn: Turn) -> None:
-        """The turn is over and has been recognised; `text` may be empty."""
+OVERLAP_PAUSE_MS = 64  # while it is not known whether we are interrupted, haste matters more
 
 
 class Listening:
     """Args:
     outbox: where events and chunks go.
     listener: is told of beginnings and ends.
+    floor: our own voice, which sounds of the user's may lower.
     config: turn and deadline settings.
     options: the session's options, changeable by assignment to `options`.
     """
 
     def __init__(
-        self, outbox: Outbox, listener: Listener, config: OmniConfig, options: SessionOptions
+        self,
+        outbox: Outbox,
+        listener: Listener,
+        floor: Floor,
+        config: OmniConfig,
+        options: SessionOptions,
     ) -> None:
         self._out = outbox
         self._listener = listener
@@ -79,21 +48,19 @@ class Listening:
         self.options = options
         self._turn: Turn | None = None
         self._free_from = 0  # sound before this belongs to an earlier turn, or was cleared
-        self._asked: Recognise | None = None
-        self._asked_at_ms = 0.0
+        self._asking = Asking(outbox, self._buffer, config.deadlines.recognise_s)
+        self._interjections = Interjections(
+            outbox, self._asking, floor, self._buffer, config.turn.overlap
+        )
         self._num_shown = 0  # characters of the turn's transcript sent already
+        self._partial_samples = config.brain.hear.partial_every_ms * RATE_HZ // 1000
         self._next_partial = 0
         self.configure(options)
 
     @property
-    def is_hearing(self) -> bool:
-        """The user has the floor."""
-        return self._turn is not None
-
-    @property
     def is_awaiting_words(self) -> bool:
         """A turn is over but not recognised yet."""
-        return self._turn is not None and self._turn.is_closed
+        return bool(self._turn and self._turn.is_closed and not self._turn.is_tentative)
 
     @property
     def position_ms(self) -> int:
@@ -101,7 +68,7 @@ class Listening:
 
     def configure(self, options: SessionOptions) -> None:
         """Adopt new options; a turn in progress goes on unless detection is switched off."""
-        self.options = options
+        self.options, self._asking.language = options, options.language
         detection = options.turn_detection
         if detection is None:
             self._endpointer = None
@@ -114,19 +81,24 @@ class Listening:
         """Take in sound at 16 kHz."""
         start = self._buffer.position
         self._buffer.append(samples)
-        audio = self._config.audio
-        self._out.unit_index = self._buffer.position * 1000 // (RATE_HZ * audio.unit_ms)
+        self._out.unit_index = self.position_ms // self._config.audio.unit_ms
         self._out.send(AudioChunk(*self._out.stamp, start, samples))
         if self._turn and not self._turn.is_closed:
             self._while_speaking(self._turn)
 
-    def activity(self, activity: Activity, min_speech_ms: int) -> None:
-        """Follow the voice; `min_speech_ms` of it make a beginning."""
+    def activity(self, activity: Activity) -> None:
+        """Follow the voice."""
         if self._endpointer is None or activity.end_sample <= self._free_from:
             return
-        boundary = self._endpointer.feed(activity.end_sample, activity.probability, min_speech_ms)
-        if boundary is not None:
+        limits, endpointer, end = self._config.turn, self._endpointer, activity.end_sample
+        over_us, min_speech_ms = self._is_over_us, limits.min_speech_ms
+        endpointer.pause_ms = limits.speculate_after_ms
+        if over_us:
+            min_speech_ms, endpointer.pause_ms = limits.overlap.listen_after_ms, OVERLAP_PAUSE_MS
+        if boundary := endpointer.feed(end, activity.probability, min_speech_ms):
             self._at(boundary)
+        if over_us or self._interjections.is_open:
+            self._interjections.follow(endpointer.run_start, end, self._turn)
 
     def hint(self, hint: TurnHint) -> None:
         if self._endpointer and self._turn and hint.turn_id == self._turn.item_id:
@@ -135,18 +107,16 @@ class Listening:
 
     def heard(self, heard: Heard) -> None:
         """Take in the recogniser's words for the turn, partial or whole."""
-        turn, asked = self._turn, self._asked
-        if turn is None or heard.turn_id != turn.item_id or asked is None:
+        turn = self._turn
+        if turn is None or not self._asking.expects(heard, turn):
             return
-        if heard.end_sample == asked.end_sample:
-            self._asked = None
+        is_whole = heard.is_final and heard.end_sample >= turn.end_sample > 0
+        if turn.is_tentative:
+            self._heard_over_us(turn, heard, is_whole=is_whole)
+            return
         self._show(turn, heard.stable)
-        if heard.is_final and heard.end_sample >= turn.end_sample > 0:
-            self._turn = turn = replace(turn, text=heard.text, language=heard.language)
-            if turn.is_closed:
-                self._finish(turn)
-            elif heard.text:
-                self._listener.on_likely_end(turn)
+        if is_whole:
+            self._heard_all(turn, heard)
 
     def commit(self) -> None:
         """The client says that the turn is over.
@@ -154,6 +124,8 @@ class Listening:
         Raises:
             ProtocolError: less than 100 ms of sound were given.
         """
+        if self._turn and self._turn.is_tentative:
+            self._promote(self._turn)
         end = self._buffer.position
         start = self._turn.start_sample if self._turn else self._free_from
         if end - start < MIN_COMMIT_SAMPLES:
@@ -164,7 +136,7 @@ class Listening:
         item_id = self._turn.item_id if self._turn else self._out.new_id("item")
         turn = self._close(Turn(item_id, start, is_manual=True), end)
         self._listener.on_committed(turn)
-        self._ask(turn, is_final=True)
+        self._asking.for_all_words(turn)
 
     def clear(self) -> None:
         """Forget the sound that was not committed yet."""
@@ -174,26 +146,39 @@ class Listening:
 
     def ask_again(self) -> None:
         """The recogniser was lost and is back: repeat what it still owes."""
-        if self._asked is not None:
-            self._asked_at_ms = self._out.clock.now_ms()
-            self._out.send(self._asked)
+        self._asking.repeat()
 
     def give_up(self, code: str, message: str) -> None:
         """The recogniser cannot do this turn: say so and listen on."""
-        if self._asked is None:
-            return
-        is_final = self._asked.is_final
-        self._asked = None
-        if is_final:
+        request = self._asking.drop()
+        if request is not None and request.is_final:
             self._forget()
             self._out.emit(Failed(code, message))
 
     def tick(self) -> None:
-        waited_ms = self._out.clock.now_ms() - self._asked_at_ms
-        if self._asked and waited_ms > self._config.deadlines.recognise_s * 1000:
+        if self._asking.is_overdue:
             self.give_up("stage_timeout", "your words could not be recognised in time")
+        if self._interjections.is_overdue:
+            self._settle()
 
     # ---- inside
+
+    def _heard_all(self, turn: Turn, heard: Heard) -> None:
+        self._turn = turn = replace(turn, text=heard.text, language=heard.language)
+        if turn.is_closed:
+            self._finish(turn)
+        elif heard.text:
+            self._listener.on_likely_end(turn)
+
+    def _heard_over_us(self, turn: Turn, heard: Heard, *, is_whole: bool) -> None:
+        verdict = self._interjections.weigh(turn, heard, is_over=is_whole)
+        if verdict == "dismiss":
+            self._forget()
+        elif verdict == "interrupt":
+            turn = self._promote(turn)
+            if is_whole:
+                self._asking.whether_finished(turn)
+                self._heard_all(turn, heard)
 
     def _at(self, boundary: Boundary) -> None:
         match boundary.kind:
@@ -202,17 +187,11 @@ class Listening:
             case _ if self.is_awaiting_words:
                 return
             case "paused" if self._turn:
-                self._turn = replace(
-                    self._turn,
-                    end_sample=boundary.at_sample,
-                    speech_end_ms=self._wall_ms(boundary.at_sample),
-                    text=None,
-                )
-                self._ask(self._turn, is_final=True)
-                self._judge(self._turn)
+                self._pause(self._turn, boundary.at_sample)
             case "resumed" if self._turn:
                 self._turn = replace(self._turn, end_sample=0, text=None)
-                self._listener.on_resumed()
+                if not self._turn.is_tentative:
+                    self._listener.on_resumed()
             case "ended" if self._turn:
                 self._close(self._turn, self._turn.end_sample)
                 if self._turn.text is not None:
@@ -223,34 +202,66 @@ class Listening:
             self._reopen(self._turn)
             return
         detection = self.options.turn_detection
-        padding = detection.prefix_padding_ms * RATE_HZ // 1000 if detection else 0
-        start = max(at_sample - padding, self._free_from)
-        self._turn = Turn(self._out.new_id("item"), start)
-        self._num_shown = 0
-        self._next_partial = at_sample + self._partial_samples()
-        self._out.emit(SpeechStarted(self._turn.item_id, start * 1000 // RATE_HZ))
+        padding_ms = detection.prefix_padding_ms if detection else 0
+        start = max(at_sample - padding_ms * RATE_HZ // 1000, self._free_from)
+        turn = self._turn = Turn(self._out.new_id("item"), start, is_tentative=True)
+        self._num_shown, self._next_partial = 0, at_sample + self._partial_samples
+        if not self._is_over_us:
+            self._promote(turn)
+
+    def _pause(self, turn: Turn, at_sample: int) -> None:
+        ended_ms = self._wall_ms(at_sample)
+        self._turn = replace(turn, end_sample=at_sample, speech_end_ms=ended_ms, text=None)
+        self._asking.for_all_words(turn)
+        if not turn.is_tentative:
+            self._asking.whether_finished(turn)
+
+    def _settle(self) -> None:
+        """It took too long to find out what a sound is: whoever still speaks goes on."""
+        turn, endpointer = self._turn, self._endpointer
+        if turn and turn.is_tentative and endpointer and endpointer.state == "speaking":
+            self._promote(turn)
+        else:
+            self._forget()
+
+    @property
+    def _is_over_us(self) -> bool:
+        """What the user says now is said over our speech, and might interrupt it."""
+        detection = self.options.turn_detection
+        is_undecided = self._turn is None or self._turn.is_tentative
+        is_possible = is_undecided and self._interjections.is_possible
+        return bool(is_possible and detection and detection.interrupts_response)
+
+    def _promote(self, turn: Turn) -> Turn:
+        """It is a turn: the user takes the floor."""
+        turn = self._turn = replace(turn, is_tentative=False)
+        self._out.emit(SpeechStarted(turn.item_id, turn.start_sample * 1000 // RATE_HZ))
         self._listener.on_began()
+        self._interjections.end()
+        if turn.is_closed:
+            self._out.emit(SpeechStopped(turn.item_id, turn.end_sample * 1000 // RATE_HZ))
+        return turn
 
     def _reopen(self, turn: Turn) -> None:
         """The user goes on while a turn thought over still waits for its words."""
         if turn.is_manual:  # the client has said that it is over; this is heard afterwards
             return
         self._turn = replace(turn, end_sample=0, text=None, is_closed=False)
-        self._out.emit(SpeechStarted(turn.item_id, turn.start_sample * 1000 // RATE_HZ))
-        self._listener.on_resumed()
+        if not turn.is_tentative:
+            self._out.emit(SpeechStarted(turn.item_id, turn.start_sample * 1000 // RATE_HZ))
+            self._listener.on_resumed()
 
     def _while_speaking(self, turn: Turn) -> None:
         position = self._buffer.position
         if (position - turn.start_sample) >= self._config.turn.max_turn_s * RATE_HZ:
-            self._ask(self._close(turn, position), is_final=True)
+            turn = self._close(turn, position)
+            self._asking.for_all_words(turn)
             return
-        is_due = self._partial_samples() and position >= self._next_partial
-        if is_due and turn.end_sample == 0 and self._asked is None:
-            self._next_partial = position + self._partial_samples()
-            self._ask(turn, is_final=False)
-
-    def _partial_samples(self) -> int:
-        return self._config.brain.hear.partial_every_ms * RATE_HZ // 1000
+        is_due = self._partial_samples and position >= self._next_partial
+        is_free = turn.end_sample == 0 and self._asking.request is None
+        if is_due and is_free and not turn.is_tentative:
+            self._next_partial = position + self._partial_samples
+            self._asking.for_words_so_far(turn)
 
     def _close(self, turn: Turn, end_sample: int) -> Turn:
         speech_end_ms = turn.speech_end_ms or self._wall_ms(end_sample)
@@ -260,32 +271,24 @@ class Listening:
         self._free_from = end_sample
         if self._endpointer:
             self._endpointer.stop()
-        if not turn.is_manual:
+        if not (turn.is_manual or turn.is_tentative):
             self._out.emit(SpeechStopped(turn.item_id, end_sample * 1000 // RATE_HZ))
         return turn
 
     def _finish(self, turn: Turn) -> None:
+        if turn.text:
+            self._interjections.learn(turn)
         self._forget()
+        if not turn.is_manual and self._interjections.is_echo(turn.text or ""):
+            turn = replace(turn, text="")
         self._listener.on_turn(turn)
 
     def _forget(self) -> None:
-        self._turn = self._asked = None
+        self._turn = None
+        self._asking.drop()
         if self._endpointer:
             self._endpointer.stop()
-
-    def _ask(self, turn: Turn, *, is_final: bool) -> None:
-        end = self._buffer.position
-        samples = self._buffer.slice(turn.start_sample, end)
-        language = self.options.language
-        self._asked = Recognise(*self._out.stamp, turn.item_id, samples, end, is_final, language)
-        self._asked_at_ms = self._out.clock.now_ms()
-        self._out.send(self._asked)
-
-    def _judge(self, turn: Turn) -> None:
-        end = self._buffer.position
-        start = max(turn.start_sample, end - JUDGED_SAMPLES)
-        samples = self._buffer.slice(start, end)
-        self._out.send(JudgeTurn(*self._out.stamp, turn.item_id, samples, end))
+        self._interjections.end()
 
     def _show(self, turn: Turn, text: str) -> None:
         if delta := text[self._num_shown :]:
@@ -294,5 +297,4 @@ class Listening:
 
     def _wall_ms(self, at_sample: int) -> float:
         """Wall clock at which a sample arrived."""
-        age_ms = (self._buffer.position - at_sample) * 1000 / RATE_HZ
-        return self._out.clock.now_ms() - age_ms
+        return self._out.clock.now_ms() - (self._buffer.position - at_sample) * 1000 / RATE_HZ

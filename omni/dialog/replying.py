@@ -8,10 +8,11 @@ has a deadline; after a worker's death the reply goes on from the last word that
 from dataclasses import replace
 from typing import Literal
 
-from omni.config import DeadlineConfig
+from omni.config import OmniConfig
 from omni.dialog.history import History, with_text
 from omni.dialog.outbox import Outbox
 from omni.dialog.reply import Reason, Reply, ReplyOptions, Status, done_event
+from omni.dialog.voice import Voice
 from omni.events import (
     Failed,
     ItemAdded,
@@ -32,17 +33,15 @@ class Replying:
     """Args:
     outbox: where events and chunks go.
     history: gets the reply's item when it is released, and its final words when it ends.
-    deadlines: how long each wait may last.
-    lead_ms: sound released ahead of real time, at most.
+    config: how long each wait may last, how far ahead sound is released, how it is lowered.
     """
 
-    def __init__(
-        self, outbox: Outbox, history: History, deadlines: DeadlineConfig, lead_ms: int
-    ) -> None:
+    def __init__(self, outbox: Outbox, history: History, config: OmniConfig) -> None:
         self._out = outbox
         self._history = history
-        self._deadlines = deadlines
-        self._lead_ms = lead_ms
+        self._deadlines = config.deadlines
+        self._lead_ms = config.audio.lead_ms
+        self.voice = Voice(outbox.clock, config.turn.overlap)
         self._reply: Reply | None = None
         self._speech_end_ms = 0.0
 
@@ -54,11 +53,6 @@ class Replying:
     @property
     def is_held(self) -> bool:
         return self._reply is not None and self._reply.state == "held"
-
-    @property
-    def is_audible(self) -> bool:
-        """Sound of a reply has been released and may still be playing."""
-        return self._reply is not None and self._reply.playout.released_samples > 0
 
     @property
     def response_id(self) -> str | None:
@@ -76,6 +70,7 @@ class Replying:
         ids = (self._out.new_id("resp"), self._out.new_id("item"))
         reply = self._reply = Reply(ids, options, Playout(self._lead_ms))
         reply.messages = messages
+        self.voice.take(reply)
         self._speech_end_ms = speech_end_ms
         self._mark(reply, "recognised_ms")
         self._prompt(reply)
@@ -153,10 +148,14 @@ class Replying:
         if reply is None:
             return
         self._out.raise_epoch()
-        self._reply = None
+        self._leave()
         if reply.state == "held":
             return
-        num_heard = reply.playout.played_samples(self._out.clock.now_ms())
+        now_ms = self._out.clock.now_ms()
+        num_heard = reply.playout.played_samples(now_ms)
+        if reply.state == "active" and reply.is_spoken:
+            reply.playout.hold()
+            self._release_audio(reply, now_ms)  # a last frame, in which it fades
         heard = reply.playout.text_until(num_heard) if reply.is_spoken else reply.text
         item = with_text(reply.item, heard, "incomplete")
         if reply.state == "active":
@@ -209,7 +208,7 @@ class Replying:
             self.release()
         if is_second_failure or not reply.is_spoken:
             self._done(reply, "failed")
-            self._reply = None
+            self._leave()
             return
         apology = f" {self._deadlines.apology}"
         reply.text = reply.playout.text + apology
@@ -249,7 +248,7 @@ class Replying:
         if reply.is_spoken:
             reply.state = "playing"
         else:
-            self._reply = None
+            self._leave()
 
     def _done(self, reply: Reply, status: Status, reason: Reason | None = None) -> None:
         if reply.item.status == "in_progress":
@@ -262,9 +261,14 @@ class Replying:
 
     def _drop_tail(self) -> None:
         """The finished reply has been heard, or gives way to the next one."""
-        reply, self._reply = self._reply, None
+        reply = self._reply
+        self._leave()
         if reply is not None and reply.state == "playing" and reply.playout.generated_samples:
             self._out.emit(PlayoutStopped(reply.response_id))
+
+    def _leave(self) -> None:
+        self._reply = None
+        self.voice.leave()
 
     def _watch(self, reply: Reply, now_ms: float) -> None:
         """The watchdog: no reply waits for ever."""

@@ -10,11 +10,12 @@ from typing import Literal
 from omni.clock import Clock
 from omni.config import OmniConfig
 from omni.dialog.history import History, with_text
-from omni.dialog.listening import Listening, Turn
+from omni.dialog.listening import Listening
 from omni.dialog.options import SessionOptions
 from omni.dialog.outbox import Outbox
 from omni.dialog.reply import ReplyOptions
 from omni.dialog.replying import Replying
+from omni.dialog.turn import Turn
 from omni.errors import ProtocolError
 from omni.events import (
     Event,
@@ -72,9 +73,9 @@ class Session:
         self.session_id = session_id
         self._config = config
         self._out = Outbox(session_id, clock)
-        self._history = History()
-        self._listening = Listening(self._out, self, config, options)
-        self._replying = Replying(self._out, self._history, config.deadlines, config.audio.lead_ms)
+        self._history = History(config.turn.overlap.marker)
+        self._replying = Replying(self._out, self._history, config)
+        self._listening = Listening(self._out, self, self._replying.voice, config, options)
         self._wanted: ResponseRequest | None = None  # asked for while words are still awaited
         self._warm_up()
 
@@ -107,7 +108,7 @@ class Session:
         """Anything that a stage sent to the gateway."""
         match chunk:
             case Activity():
-                self._listening.activity(chunk, self._min_speech_ms())
+                self._listening.activity(chunk)
             case TurnHint():
                 self._listening.hint(chunk)
             case Heard():
@@ -175,7 +176,7 @@ class Session:
                 f"conversation already has an active response: {self._replying.response_id}",
                 "conversation_already_has_active_response",
             )
-        if self._listening.is_hearing and self._listening.is_awaiting_words:
+        if self._listening.is_awaiting_words:
             self._wanted = request
             return
         self._replying.interrupt("client_cancelled")  # a held one gives way
@@ -250,10 +251,6 @@ class Session:
     def _drop_held(self) -> None:
         if self._replying.is_held:
             self._replying.interrupt("turn_detected")
-
-    def _min_speech_ms(self) -> int:
-        turn = self._config.turn
-        return turn.barge_in_ms if self._replying.is_audible else turn.min_speech_ms
 
     def _messages(self, instructions: str | None) -> tuple[Message, ...]:
         budget = self._config.brain.think.context_tokens - self.options.max_output_tokens

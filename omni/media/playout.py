@@ -1,7 +1,8 @@
 """The ledger of a reply's sound: what was generated, released to the wire, and played.
 
-Law: never more than `lead_ms` is released ahead of what the user can have heard; the rest waits
-here and can be taken back to the word. Counts samples; is told the time.
+Laws: never more than `lead_ms` is released ahead of what the user can have heard; the rest waits
+here and can be taken back to the word. Lowered, held and restored, it loses and repeats nothing.
+Counts samples; is told the time.
 """
 
 from collections import deque
@@ -22,7 +23,8 @@ class Playout:
     """
 
     def __init__(self, lead_ms: int) -> None:
-        self._lead_ms = lead_ms
+        self._full_lead_ms = self._lead_ms = lead_ms
+        self._gain = self._wanted_gain = 1.0  # of the last sample released, and of the next frame's
         self._waiting: deque[Samples] = deque()
         self._pieces: list[tuple[int, Speech]] = []  # (first sample, piece)
         self._origin_ms: float | None = None  # when sample 0 is played, shifted by any stall
@@ -46,6 +48,21 @@ class Playout:
             self._waiting.append(speech.samples)
         self.generated_samples += len(speech.samples)
         self.is_complete = self.is_complete or speech.is_last
+
+    def duck(self, gain: float, lead_ms: int) -> None:
+        """Lower the voice within a frame, and keep the lead short: less to take back, or to wait
+        for, when the reply is held or interrupted."""
+        self._wanted_gain, self._lead_ms = gain, min(lead_ms, self._full_lead_ms)
+
+    def hold(self) -> None:
+        """Fade out within a frame, then release nothing until `duck` or `restore`."""
+        self._wanted_gain = 0.0
+        if not self.released_samples:
+            self._gain = 0.0
+
+    def restore(self) -> None:
+        """Speak up again, from where it was left."""
+        self._wanted_gain, self._lead_ms = 1.0, self._full_lead_ms
 
     def release(self, now_ms: float) -> list[Samples]:
         """The frames due by now, 20 ms each (the last may be shorter), oldest first.
@@ -90,6 +107,8 @@ class Playout:
         )
 
     def _next_frame(self, now_ms: float) -> Samples | None:
+        if self._gain == self._wanted_gain == 0:
+            return None
         available = self.generated_samples - self.released_samples
         if not available or (available < FRAME_SAMPLES and not self.is_complete):
             return None
@@ -108,7 +127,13 @@ class Playout:
                 self._waiting.appendleft(head[missing:])
             missing -= len(parts[-1])
         self.released_samples += num_samples
-        return frozen_array(np.concatenate(parts))
+        return frozen_array(self._with_gain(np.concatenate(parts)))
+
+    def _with_gain(self, frame: Samples) -> Samples:
+        before, self._gain = self._gain, self._wanted_gain
+        if before == self._gain == 1:
+            return frame
+        return frame * np.linspace(before, self._gain, len(frame), dtype=np.float32)
 
 
 def _shifted(word: Word, by_samples: int) -> Word:

@@ -4,6 +4,7 @@ Thirty seconds of talk take milliseconds, and every run is the same.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -13,15 +14,32 @@ from omni.config import OmniConfig
 from omni.dialog.options import SessionOptions, default_options
 from omni.dialog.session import Session
 from omni.events import Event
-from omni.stages.stub import stub_stage
+from omni.stages.stub import StubHear, stub_stage
 from omni.types import DESTINATIONS, REPLY_CHUNKS, STAGES, Chunk, Fence, StageName
 
 E = TypeVar("E")
 FRAME = 320  # 20 ms at 16 kHz
 
 
+class ScriptedHear(StubHear):
+    """Hears `words`, if there are any, in whatever it is given."""
+
+    words: str | None = None
+
+    def answer(self, chunk: Chunk) -> list[Chunk]:
+        heard = super().answer(chunk)
+        if self.words is None:
+            return heard
+        return [replace(one, text=self.words) for one in heard]  # type: ignore[type-var]
+
+
 class Talk:
-    """A user, a session and its stages. `held` stages keep what they are sent to themselves."""
+    """A user, a session and its stages. `held` stages keep what they are sent to themselves.
+
+    `hear_ms`: time the recogniser takes.
+    """
+
+    hear_ms = 0.0
 
     def __init__(
         self, config: OmniConfig, change: Callable[[SessionOptions], SessionOptions] = lambda o: o
@@ -29,6 +47,8 @@ class Talk:
         self.clock = ManualClock()
         self.session = Session("s", change(default_options(config)), config, self.clock)
         self.stages = {name: stub_stage(name, config.brain.stub) for name in STAGES}
+        self.stages["hear"] = self.ear = ScriptedHear(0)
+        self._late: list[tuple[float, Chunk]] = []  # recognised, due at
         self.held: set[StageName] = set()
         self.sent: list[Chunk] = []  # all that the session sent
         self.events: list[Event] = []
@@ -38,8 +58,10 @@ class Talk:
 
     # ---- the user
 
-    def speak(self, seconds: float) -> None:
-        self._feed(0.1, seconds)
+    def speak(self, seconds: float, words: str | None = None, level: float = 0.1) -> None:
+        """Sound; `words` are what the recogniser finds in it, also if asked later."""
+        self.ear.words = words
+        self._feed(level, seconds)
 
     def quiet(self, seconds: float) -> None:
         self._feed(0.0, seconds)
@@ -70,6 +92,7 @@ class Talk:
             self.session.feed(np.full(FRAME, level, np.float32))
             self._pump()
             self.clock.advance(20)
+            self._deliver_late()
             self.session.tick()
             self._pump()
 
@@ -101,8 +124,16 @@ class Talk:
                 if receiver == "gateway":
                     self.session.receive(chunk)
                     self._drain_events()
+                elif receiver == "hear" and self.hear_ms and receiver not in self.held:
+                    due_ms = self.clock.now_ms() + self.hear_ms
+                    self._late += [(due_ms, one) for one in self.stages["hear"].step([chunk])]
                 elif receiver not in self.held:
                     self._route(self.stages[receiver].step([chunk]))
+
+    def _deliver_late(self) -> None:
+        due = [chunk for at_ms, chunk in self._late if at_ms <= self.clock.now_ms()]
+        self._late = [(at_ms, chunk) for at_ms, chunk in self._late if chunk not in due]
+        self._route(due)
 
     def _drain_events(self) -> None:
         for event in self.session.events():

@@ -81,3 +81,43 @@ def test_nothing_is_lost_and_the_cut_is_at_the_last_whole_word(
         out += playout.release(now_ms)
     assert sum(len(frame) for frame in out) == playout.generated_samples
     assert playout.text_until(playout.generated_samples).split() == words
+
+
+@given(st.lists(st.sampled_from(["duck", "hold", "restore", ""]), max_size=60))
+def test_lowered_held_and_restored_nothing_is_lost_or_said_twice(acts: list[str]) -> None:
+    ramp = np.linspace(0.1, 1, 40 * FRAME_SAMPLES, dtype=np.float32)
+    playout = Playout(lead_ms=100)
+    playout.push(Speech("s", 0, 0, "r", 0, ramp, "word", (), True))
+    now_ms, out = 0.0, []
+    for act in acts:
+        match act:
+            case "duck":
+                playout.duck(0.25, 40)
+            case "hold":
+                playout.hold()
+            case "restore":
+                playout.restore()
+        out += playout.release(now_ms)
+        now_ms += 20
+    playout.restore()
+    while not playout.is_drained:
+        out += playout.release(now_ms)
+        now_ms += 20
+    sound = np.concatenate(out)
+    assert len(sound) == len(ramp)
+    assert np.all(sound <= ramp + 1e-6)
+    steps = np.abs(np.diff(sound / ramp))
+    assert steps.max() <= 1.01 / (
+        FRAME_SAMPLES - 1
+    )  # every change of level takes a frame: no click
+
+
+def test_a_held_reply_is_silent_within_a_frame() -> None:
+    playout = Playout(lead_ms=20)
+    playout.push(piece(["word"] * 20, is_last=True))
+    playout.release(0)
+    playout.hold()
+    (frame,) = playout.release(20)
+    assert frame[-1] == 0
+    assert not playout.release(1000)
+    assert playout.played_samples(1000) == playout.released_samples

@@ -1,0 +1,83 @@
+"""What is asked about the user's sound: its words, and whether it sounds finished.
+
+Of the recogniser, only the latest question counts; it is asked again if lost, given up in time.
+"""
+
+from typing import Final
+
+from omni.dialog.outbox import Outbox
+from omni.dialog.turn import RATE_HZ, Turn
+from omni.media.buffer import SampleBuffer
+from omni.types import Heard, JudgeTurn, Recognise
+
+JUDGED_SAMPLES: Final = 8 * RATE_HZ
+
+
+class Asking:
+    """Args:
+    outbox: where questions go.
+    buffer: the user's sound; questions are about its newest part.
+    limit_s: how long the recogniser's answer may take.
+    """
+
+    def __init__(self, outbox: Outbox, buffer: SampleBuffer, limit_s: float) -> None:
+        self._out = outbox
+        self._buffer = buffer
+        self._limit_s = limit_s
+        self._asked_at_ms = 0.0
+        self._probe_id = ""
+        self.language: str | None = None  # ISO 639-1; None lets the recogniser find it
+        self.request: Recognise | None = None  # not answered yet
+
+    @property
+    def is_overdue(self) -> bool:
+        waited_ms = self._out.clock.now_ms() - self._asked_at_ms
+        return self.request is not None and waited_ms > self._limit_s * 1000
+
+    def for_all_words(self, turn: Turn) -> None:
+        """Recognise from its start to now; no more is expected of this turn."""
+        self._ask(turn.item_id, turn.start_sample, self.language, is_final=True)
+
+    def for_words_so_far(self, turn: Turn) -> None:
+        self._ask(turn.item_id, turn.start_sample, self.language, is_final=False)
+
+    def for_words_since(self, start_sample: int, language: str | None) -> None:
+        """A quick look, under an id of its own: its words must not bind those of the turn."""
+        self._probe_id = self._out.new_id("probe")
+        self._ask(self._probe_id, start_sample, self.language or language, is_final=False)
+
+    def whether_finished(self, turn: Turn) -> None:
+        """Does the turn sound finished? The answer is a `TurnHint`."""
+        end = self._buffer.position
+        samples = self._buffer.slice(max(turn.start_sample, end - JUDGED_SAMPLES), end)
+        self._out.send(JudgeTurn(*self._out.stamp, turn.item_id, samples, end))
+
+    def expects(self, heard: Heard, turn: Turn) -> bool:
+        """Whether this is about the turn and still of interest; takes note if it is the answer."""
+        asked = self.request
+        if heard.turn_id not in (turn.item_id, self._probe_id) or (
+            asked is None and not turn.is_tentative
+        ):
+            return False
+        if asked and (heard.turn_id, heard.end_sample) == (asked.turn_id, asked.end_sample):
+            self.request = None
+        return True
+
+    def repeat(self) -> None:
+        """The recogniser was lost and is back: it does not know what it owes."""
+        if self.request is not None:
+            self._asked_at_ms = self._out.clock.now_ms()
+            self._out.send(self.request)
+
+    def drop(self) -> Recognise | None:
+        """Wait no longer; returns what was waited for."""
+        request, self.request, self._probe_id = self.request, None, ""
+        return request
+
+    def _ask(
+        self, turn_id: str, start_sample: int, language: str | None, *, is_final: bool
+    ) -> None:
+        end = self._buffer.position
+        samples = self._buffer.slice(start_sample, end)
+        self.request = Recognise(*self._out.stamp, turn_id, samples, end, is_final, language)
+        self.repeat()

@@ -1,0 +1,171 @@
+"""A sound of the user's over our speech, followed from its first voiced window to the verdict.
+
+Our voice is lowered at once; held, if nobody knows yet what the sound is; then it goes on from
+where it was, or ends. Law: no sound stays undecided past its deadline.
+"""
+
+from typing import Final, Literal, Protocol
+
+from omni.config import OverlapConfig
+from omni.dialog.asking import Asking
+from omni.dialog.lexicon import read
+from omni.dialog.outbox import Outbox
+from omni.dialog.overlap import Evidence, Verdict, is_echo, judge
+from omni.dialog.turn import RATE_HZ, Turn
+from omni.media.buffer import SampleBuffer
+from omni.media.level import level_db
+from omni.types import Heard
+
+RELAX_MS: Final = 128  # silence after which a sound too short to be listened to is over
+PROBE_EVERY_MS: Final = 160
+MAX_PROBE_S: Final = 4.0  # the end of a long sound is enough to judge it by
+LEARNING_RATE: Final = 0.5  # of the user's usual level, by turn
+
+
+class Floor(Protocol):
+    """Our own voice, and what may be done to it."""
+
+    @property
+    def is_taken(self) -> bool:
+        """We are speaking, or about to."""
+
+    @property
+    def said(self) -> str:
+        """Our most recent words that the user can have heard."""
+
+    def duck(self) -> None: ...
+
+    def hold(self) -> None: ...
+
+    def restore(self) -> None: ...
+
+
+class Interjections:
+    """Args:
+    outbox: for the clock and the stamps of requests.
+    asking: the recogniser.
+    floor: our own voice.
+    buffer: the user's sound.
+    config: when to do what.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        asking: Asking,
+        floor: Floor,
+        buffer: SampleBuffer,
+        config: OverlapConfig,
+    ) -> None:
+        self._out = outbox
+        self._asking = asking
+        self._floor = floor
+        self._buffer = buffer
+        self._config = config
+        self._state: Literal["none", "ducked", "held", "tolerated"] = "none"
+        self._since_ms = 0.0  # when it was last known what the user wants
+        self._voiced_until = 0
+        self._probed_until = 0
+        self._usual_db: float | None = None
+        self._usual_language: str | None = None
+
+    @property
+    def is_possible(self) -> bool:
+        """There is speech of ours to speak over."""
+        return self._floor.is_taken
+
+    @property
+    def is_open(self) -> bool:
+        """Our voice is not as it was, because of a sound."""
+        return self._state != "none"
+
+    @property
+    def is_overdue(self) -> bool:
+        waited_ms = self._out.clock.now_ms() - self._since_ms
+        return self.is_open and waited_ms > self._config.limit_ms
+
+    def follow(self, run_start: int | None, end_sample: int, turn: Turn | None) -> None:
+        """Another window of the sound (its run of voice began at `run_start`), or of silence.
+
+        `turn`: the tentative turn, once the sound is long enough to be listened to.
+        """
+        if run_start is None:
+            silent_ms = (end_sample - self._voiced_until) * 1000 / RATE_HZ
+            if turn is None and silent_ms >= RELAX_MS:
+                self.end()
+            return
+        self._voiced_until = end_sample
+        voiced_ms = (end_sample - run_start) * 1000 / RATE_HZ
+        if not self.is_open:
+            is_due = voiced_ms >= self._config.duck_after_ms
+            if is_due and not self._is_quiet(run_start, end_sample):
+                self._open()
+        elif self._state == "ducked" and voiced_ms >= self._config.hold_after_ms:
+            self._state = "held"
+            self._floor.hold()
+        if turn is not None and turn.end_sample == 0:
+            self._probe(turn)
+
+    def weigh(self, turn: Turn, heard: Heard, *, is_over: bool) -> Verdict:
+        """What the sound is, now that its words are known; `is_over`: all of them.
+
+        A sound that is tolerated leaves our voice low; one that is dismissed gives it back.
+        """
+        start = turn.start_sample
+        evidence = Evidence(
+            read(heard.text, heard.language),
+            (heard.end_sample - start) * 1000 / RATE_HZ,
+            is_over=is_over,
+            is_quiet=self._is_quiet(start, heard.end_sample),
+            is_over_us=self._floor.is_taken,
+            is_own=self.is_echo(heard.text),
+        )
+        verdict = judge(evidence, self._config.max_words)
+        if verdict == "tolerate":
+            self._since_ms = self._out.clock.now_ms()
+            self._state = "tolerated"
+            self._floor.duck()
+        elif verdict == "undecided" and self._state == "tolerated":
+            self._state = "ducked"
+        return verdict
+
+    def is_echo(self, text: str) -> bool:
+        """Whether the words heard are our own."""
+        return is_echo(text, self._floor.said)
+
+    def learn(self, turn: Turn) -> None:
+        """A turn tells how loud and in which language the user speaks."""
+        level = level_db(self._buffer.slice(turn.start_sample, turn.end_sample))
+        usual = level if self._usual_db is None else self._usual_db
+        self._usual_db = usual + LEARNING_RATE * (level - usual)
+        self._usual_language = turn.language
+
+    def end(self) -> None:
+        """The sound is over or has become a turn; if we still speak, we speak up again."""
+        if self.is_open:
+            self._state = "none"
+            self._floor.restore()
+
+    # ---- inside
+
+    def _open(self) -> None:
+        self._state = "ducked"
+        self._since_ms = self._out.clock.now_ms()
+        self._floor.duck()
+
+    def _probe(self, turn: Turn) -> None:
+        """Ask for the words so far, unless that was done a moment ago or is being done."""
+        end = self._buffer.position
+        new_ms = (end - max(self._probed_until, turn.start_sample)) * 1000 / RATE_HZ
+        if self._asking.request is not None or new_ms < PROBE_EVERY_MS:
+            return
+        self._probed_until = end
+        start = max(turn.start_sample, end - int(MAX_PROBE_S * RATE_HZ))
+        self._asking.for_words_since(start, self._usual_language)
+
+    def _is_quiet(self, start_sample: int, end_sample: int) -> bool:
+        """So much below the user's usual level that it is not meant for us."""
+        if self._usual_db is None:
+            return False
+        level = level_db(self._buffer.slice(start_sample, end_sample))
+        return level < self._usual_db - self._config.side_talk_db

@@ -1,0 +1,133 @@
+"""What a few words said over somebody else's speech mean: assent, a wish to stop it, or a question.
+
+Hides the word lists of each language and how a text is cut into words to be looked up. Where the
+language is unknown, the lists of all count.
+"""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Final, Literal
+
+Phrases = set[tuple[str, ...]]
+Meaning = Literal["nothing", "assent", "stop", "question", "words"]
+
+NUM_STOP_WORDS_IN: Final = 3  # a wish to stop comes first: "well, no wait …"
+
+# Sounds that are the same everywhere: mm, hm, uh-huh, ah, oh, um, ha ha.
+_SOUND: Final = re.compile(
+    r"m+h*m*|h+m+|u+h+|u+m+|a+h*|o+h*|e+h+m*|e+r+m*|huh|(h[aeio]h?){2,}|ha+h*"
+)
+_BRACKETED: Final = re.compile(r"\([^)]*\)|\[[^\]]*\]|\*[^*]*\*")  # "[laughter]"
+_CJK: Final = "\u3040-\u30ff\u3400-\u9fff"
+_WORD: Final = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+")
+
+_ASSENT: Final[Mapping[str, str]] = {
+    "en": "yeah|yes|yep|yup|ya|right|ok|okay|k|sure|true|exactly|indeed|totally|absolutely|great|"
+    "good|nice|cool|wow|really|alright|all right|i see|got it|gotcha|of course|makes sense|"
+    "sounds good|that s right|that s true|thanks|thank you|thank you very much|you|fine|perfect|"
+    "interesting|i know|fair enough|so|bye|bless you|excellent|lovely|amazing|definitely|for sure",
+    "es": "sí|si|vale|claro|claro que sí|ya|ajá|bueno|bien|muy bien|de acuerdo|entiendo|exacto|"
+    "gracias|ya veo|por supuesto|perfecto|eso|genial",
+    "fr": "oui|ouais|d accord|ok|bien|très bien|bien sûr|voilà|c est ça|exactement|je vois|ah bon|"
+    "merci|entendu|tout à fait|super|bon|mais oui",
+    "de": "ja|jo|jawohl|genau|okay|gut|klar|aha|achso|ach so|stimmt|verstehe|richtig|danke|"
+    "alles klar|na klar|sehr gut|schön|eben|natürlich",
+    "it": "sì|si|certo|va bene|bene|ok|esatto|capisco|giusto|ecco|grazie|d accordo|già|perfetto",
+    "pt": "sim|é|claro|tá|tá bom|certo|isso|entendi|ok|bom|exato|obrigado|obrigada|pois é|beleza",
+    "zh": "嗯|对|好|好的|是|是的|哦|啊|没错|谢谢|对对|知道了|明白|行",
+    "ja": "うん|はい|ええ|そう|そうですね|そうです|なるほど|へえ|ああ|ね|おお|わかりました",
+    "hi": "हाँ|हां|जी|ठीक है|अच्छा|सही",
+}
+_STOP: Final[Mapping[str, str]] = {
+    "en": "stop|wait|no|nope|hold on|hang on|hold up|shut up|be quiet|quiet|enough|cancel|pause|"
+    "never mind|nevermind|excuse me|one moment|one second|just a second|just a moment|listen|"
+    "forget it|let me|that s wrong|not that|actually|sorry but|stop it|silence|hush",
+    "es": "para|pare|basta|espera|espere|no|un momento|alto|cállate|silencio|perdona|perdón|oye",
+    "fr": "stop|arrête|arrêtez|attends|attendez|non|un moment|une seconde|ça suffit|tais toi|"
+    "silence|pardon|excusez moi|écoute|laisse tomber",
+    "de": "stopp|stop|halt|warte|warten sie|nein|nee|moment|augenblick|sei still|ruhe|genug|"
+    "entschuldigung|hör auf|vergiss es",
+    "it": "ferma|fermati|fermo|basta|aspetta|aspetti|no|un momento|un attimo|zitto|scusa|scusi",
+    "pt": "para|pare|espera|espere|não|um momento|chega|basta|cala a boca|silêncio|desculpa",
+    "zh": "停|停下|等|等等|等一下|不|不是|不对|别|别说了|够了|安静",
+    "ja": "待って|ちょっと待って|ストップ|止めて|やめて|いや|いいえ|違う|もういい",
+    "hi": "रुको|रुकिए|नहीं|बस|ठहरो|चुप",
+}
+_QUESTION: Final[Mapping[str, str]] = {
+    "en": "what|why|how|when|where|who|whose|whom|which|can you|could you|would you|will you|"
+    "do you|did you|are you|is it|is that|is there|does|tell me|what s|who s|how s|can i|could i|"
+    "should i|may i",
+    "es": "qué|por qué|cómo|cuándo|cuánto|dónde|quién|cuál|puedes|podrías|puede|dime",
+    "fr": "que|quoi|pourquoi|comment|quand|où|qui|quel|quelle|combien|est ce que|qu est ce|"
+    "peux tu|pouvez vous|dis moi",
+    "de": "was|warum|wieso|wie|wann|wo|wer|wen|welche|welcher|welches|kannst du|können sie|sag mir",
+    "it": "che|cosa|perché|come|quando|dove|chi|quale|quanto|puoi|può|dimmi",
+    "pt": "que|o que|por que|porque|como|quando|onde|quem|qual|quanto|você pode|me diga",
+    "zh": "什么|为什么|怎么|什么时候|哪|谁|几|多少|能不能|可以",
+    "ja": "何|なに|なぜ|どうして|どう|いつ|どこ|誰|どれ|いくら",
+    "hi": "क्या|क्यों|कैसे|कब|कहाँ|कौन",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Remark:
+    """`num_words` counts those that are neither assent nor mere sounds."""
+
+    meaning: Meaning
+    num_words: int
+
+
+def read(text: str, language: str) -> Remark:
+    """What a text says, as far as a list of words can tell; `language` is ISO 639-1 or ""."""
+    words = words_of(text)
+    kept = _without_assent(words, _phrases("assent", language))
+    if not words:
+        return Remark("nothing", 0)
+    if not kept:
+        return Remark("assent", 0)
+    stops = _phrases("stop", language)
+    if any(_match_at(kept, at, stops) for at in range(min(len(kept), NUM_STOP_WORDS_IN))):
+        return Remark("stop", len(kept))
+    asks = text.rstrip().endswith(("?", "？")) and len(kept) > 1
+    questions = _phrases("question", language)
+    if asks or any(_match_at(kept, at, questions) for at in range(min(len(kept), 2))):
+        return Remark("question", len(kept))
+    return Remark("words", len(kept))
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text, lower case, without punctuation; ideographs and kana one by one."""
+    plain = unicodedata.normalize("NFKC", _BRACKETED.sub(" ", text)).lower()
+    return _WORD.findall(_with_marks(plain))
+
+
+def _with_marks(text: str) -> str:
+    # Vowel signs of Indic scripts are marks, not letters, to `re`: keep words whole.
+    return "".join(c if c.isalnum() or unicodedata.category(c)[0] != "M" else "" for c in text)
+
+
+@cache
+def _phrases(kind: Literal["assent", "stop", "question"], language: str) -> Phrases:
+    lists = {"assent": _ASSENT, "stop": _STOP, "question": _QUESTION}[kind]
+    chosen = [lists[language]] if language in lists else lists.values()
+    return {tuple(words_of(phrase)) for listed in chosen for phrase in listed.split("|")}
+
+
+def _without_assent(words: list[str], phrases: Phrases) -> list[str]:
+    kept, at = [], 0
+    while at < len(words):
+        length = _match_at(words, at, phrases) or bool(_SOUND.fullmatch(words[at]))
+        if not length:
+            kept.append(words[at])
+        at += length or 1
+    return kept
+
+
+def _match_at(words: list[str], at: int, phrases: Phrases) -> int:
+    """Length of the longest phrase that begins at a word, in words; 0 if none does."""
+    rest = len(words) - at
+    lengths = sorted({len(phrase) for phrase in phrases}, reverse=True)
+    return next((n for n in lengths if n <= rest and tuple(words[at : at + n]) in phrases), 0)

@@ -1,0 +1,68 @@
+"""Our own voice as the user's sounds may change it: lowered, held, restored; and what it said last.
+
+Outlives the replies it speaks, for their echo does.
+"""
+
+from typing import Final
+
+from omni.clock import Clock
+from omni.config import OverlapConfig
+from omni.dialog.reply import Reply
+
+SAID_CHARS: Final = 300
+ECHO_MS: Final = 2000  # after its end, a reply may still come back as an echo
+
+
+class Voice:
+    """The `Floor` of `interjections`.
+
+    Args:
+        clock: for how long ago a reply ended.
+        config: how far the voice is lowered.
+    """
+
+    def __init__(self, clock: Clock, config: OverlapConfig) -> None:
+        self._clock = clock
+        self._config = config
+        self._reply: Reply | None = None
+        self._said = ""
+        self._ended_ms = 0.0
+
+    @property
+    def is_taken(self) -> bool:
+        """A reply is being spoken, written or about to be; a held one does not count."""
+        return self._reply is not None and self._reply.state != "held"
+
+    @property
+    def said(self) -> str:
+        """Our last words that the user can have heard or be hearing."""
+        is_fresh = self._clock.now_ms() - self._ended_ms < ECHO_MS
+        before = self._said if is_fresh else ""
+        return before + " " + (_said(self._reply) if self._reply else "")
+
+    def take(self, reply: Reply) -> None:
+        """From now on this reply is spoken."""
+        self._reply = reply
+
+    def leave(self) -> None:
+        """The reply has ended."""
+        if self._reply:
+            self._said, self._ended_ms = _said(self._reply), self._clock.now_ms()
+            self._reply = None
+
+    def duck(self) -> None:
+        if self._reply:
+            gain = 10 ** (-self._config.duck_db / 20)
+            self._reply.playout.duck(gain, self._config.duck_lead_ms)
+
+    def hold(self) -> None:
+        if self._reply:
+            self._reply.playout.hold()
+
+    def restore(self) -> None:
+        if self._reply:
+            self._reply.playout.restore()
+
+
+def _said(reply: Reply) -> str:
+    return reply.playout.text_begun(reply.playout.released_samples)[-SAID_CHARS:]

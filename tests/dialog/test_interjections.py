@@ -1,0 +1,211 @@
+"""The user makes sounds over our speech: scripted conversations on virtual time."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from omni.config import OmniConfig, load
+from omni.events import (
+    PlayoutCleared,
+    PlayoutStarted,
+    PlayoutStopped,
+    ResponseAudio,
+    ResponseDone,
+    ResponseStarted,
+    SpeechStarted,
+    TranscriptDone,
+)
+from omni.types import Prompt
+from tests.dialog.talk import Talk
+
+REPLY = "One two three four five six seven eight nine ten eleven twelve thirteen fourteen."
+CHAR_SAMPLES = 24 * 60
+RATE_HZ = 24000
+
+
+def config(*overrides: str) -> OmniConfig:
+    return load("stub", [f"brain.stub.reply='{REPLY}'", *overrides])
+
+
+def answered(*overrides: str, hear_ms: float = 0.0) -> Talk:
+    """A user who has asked something and hears the beginning of a reply of 4.9 s."""
+    talk = Talk(config(*overrides))
+    talk.hear_ms = hear_ms
+    talk.speak(1.0, "count for me please")
+    talk.quiet(1.6)
+    assert talk.of(PlayoutStarted)
+    return talk
+
+
+def levels(talk: Talk, since_ms: float) -> list[tuple[float, float]]:
+    """(time, loudness) of each frame of sound released since then."""
+    return [
+        (at_ms, float(np.sqrt(np.mean(event.samples**2))))
+        for event, at_ms in zip(talk.events, talk.times_ms, strict=True)
+        if isinstance(event, ResponseAudio) and at_ms >= since_ms
+    ]
+
+
+def played_samples(talk: Talk) -> int:
+    """What a player that plays what comes as it comes has played when first told to stop."""
+    end_ms, played = 0.0, 0
+    for event, at_ms in zip(talk.events, talk.times_ms, strict=True):
+        if isinstance(event, ResponseAudio):
+            end_ms = max(end_ms, at_ms) + len(event.samples) * 1000 / RATE_HZ
+            played += len(event.samples)
+        elif isinstance(event, PlayoutCleared):
+            return played - int(max(0.0, end_ms - at_ms) * RATE_HZ / 1000)
+    return played
+
+
+def silences(talk: Talk) -> list[float]:
+    """How long such a player had nothing to play, in ms, each time before it went on."""
+    end_ms, out = None, []
+    for event, at_ms in zip(talk.events, talk.times_ms, strict=True):
+        if isinstance(event, ResponseAudio):
+            if end_ms is not None and at_ms > end_ms + 1:
+                out.append(at_ms - end_ms)
+            end_ms = max(end_ms or 0.0, at_ms) + len(event.samples) * 1000 / RATE_HZ
+    return out
+
+
+def words_within(num_samples: int) -> str:
+    """The words of the reply that sound wholly within its first samples: 60 ms a character."""
+    ends = [i for i in range(len(REPLY) + 1) if i == len(REPLY) or REPLY[i] == " "]
+    return REPLY[: max((end for end in ends if end * CHAR_SAMPLES <= num_samples), default=0)]
+
+
+@pytest.mark.parametrize("words", ["Mm-hm.", "Yeah, right.", "", "Ha ha ha"])
+@pytest.mark.parametrize("hear_ms", [0.0, 180.0])
+def test_what_is_no_wish_to_speak_does_not_stop_the_reply(words: str, hear_ms: float) -> None:
+    talk = answered(hear_ms=hear_ms)
+    talk.speak(0.5, words)
+    talk.quiet(6.0)
+    (done,) = talk.of(ResponseDone)
+    assert (done.status, done.item.text) == ("completed", REPLY)
+    assert len(talk.of(TranscriptDone)) == len(talk.of(SpeechStarted)) == 1  # the question alone
+    assert sum(len(e.samples) for e in talk.of(ResponseAudio)) == len(REPLY) * CHAR_SAMPLES
+    assert not talk.of(PlayoutCleared)
+
+
+@pytest.mark.parametrize("words", ["Stop", "Wait", "What about ten?", "I said something else"])
+def test_what_is_a_wish_to_speak_stops_it_and_becomes_a_turn(words: str) -> None:
+    talk = answered(hear_ms=180)
+    talk.speak(0.8, words)
+    talk.quiet(2.0)
+    done = talk.of(ResponseDone)[0]
+    assert (done.status, done.reason) == ("cancelled", "turn_detected")
+    assert done.item.text == words_within(played_samples(talk))
+    assert [event.transcript for event in talk.of(TranscriptDone)][1] == words
+    assert len(talk.of(ResponseStarted)) == 2
+
+
+def test_our_voice_is_lowered_at_once_then_held_and_then_goes_on() -> None:
+    talk = answered(hear_ms=300)
+    began_ms = talk.clock.now_ms()
+    loud = levels(talk, 0)[-1][1]
+    talk.speak(0.45, "mhm")
+    talk.quiet(3.0)
+    after = levels(talk, began_ms)
+    lowered_ms = next(at for at, level in after if level < 0.5 * loud) - began_ms
+    assert lowered_ms <= 64 + 32 + 160  # the lead that was out already, and no more
+    (silence_ms,) = silences(talk)
+    assert silence_ms <= 450
+    assert after[-2][1] == pytest.approx(loud, rel=0.1)
+
+
+def test_little_is_released_while_it_is_not_known_what_the_sound_is() -> None:
+    talk = answered()
+    talk.held.add("hear")
+    began_ms = talk.clock.now_ms()
+    talk.speak(1.0)
+    limits = config().turn.overlap
+    last_ms = levels(talk, began_ms)[-1][0] - began_ms
+    assert last_ms <= limits.hold_after_ms + 64
+
+
+def test_the_loud_one_goes_on_when_it_cannot_be_found_out() -> None:
+    talk = answered()
+    talk.held.add("hear")
+    talk.speak(4.0)
+    assert talk.of(ResponseDone)[0].reason == "turn_detected"
+    talk = answered()
+    talk.held.add("hear")
+    talk.speak(0.5)
+    talk.quiet(9.0)
+    assert talk.of(ResponseDone)[0].status == "completed"
+
+
+def test_talk_far_below_the_users_usual_level_is_not_for_us() -> None:
+    talk = answered()
+    talk.speak(1.5, "did you feed the cat", level=0.02)
+    talk.quiet(6.0)
+    assert talk.of(ResponseDone)[0].status == "completed"
+    assert len(talk.of(TranscriptDone)) == 1
+
+
+def test_assent_that_turns_into_more_interrupts() -> None:
+    talk = answered()
+    talk.speak(0.4, "yeah")
+    talk.speak(0.6, "yeah but what about the rest")
+    assert talk.of(ResponseDone)[0].reason == "turn_detected"
+
+
+def test_our_own_words_coming_back_make_no_turn() -> None:
+    talk = answered()
+    talk.speak(0.8, "two three four")
+    while not talk.of(PlayoutStopped):
+        talk.quiet(0.02)
+    assert [event.status for event in talk.of(ResponseDone)] == ["completed"]
+    talk.speak(0.6, "twelve thirteen fourteen")  # the room's echo, a moment after the end
+    talk.quiet(1.0)
+    assert len(talk.of(TranscriptDone)) == 1
+
+
+def test_a_marker_tells_the_model_that_it_was_cut_off() -> None:
+    talk = answered("turn.overlap.marker=' [cut off]'")
+    talk.speak(0.8, "stop that please")
+    talk.quiet(1.0)
+    prompt = [c for c in talk.sent if isinstance(c, Prompt) and c.max_tokens][-1]
+    done = talk.of(ResponseDone)[0]
+    assert prompt.messages[-2].text == f"{done.item.text} [cut off]"
+
+
+Act = Callable[[Talk], None]
+ACTS: dict[str, Act] = {
+    "wait": lambda talk: talk.quiet(0.14),
+    "assent": lambda talk: talk.speak(0.42, "mm-hm"),
+    "noise": lambda talk: talk.speak(0.3, ""),
+    "cough": lambda talk: talk.speak(0.08, ""),
+    "pause": lambda talk: talk.quiet(0.36),
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.sampled_from(sorted(ACTS)), max_size=6),
+    st.integers(0, 40),
+    st.sampled_from([0.0, 120.0, 300.0]),
+)
+def test_the_history_is_what_was_played_to_the_word(
+    acts: list[str], wait_frames: int, hear_ms: float
+) -> None:
+    """Whatever false interruptions came before, and wherever the cut falls."""
+    talk = Talk(config())
+    talk.hear_ms = hear_ms
+    talk.speak(1.0, "count for me please")
+    talk.quiet(0.9)
+    for act in acts:
+        ACTS[act](talk)
+        talk.quiet(0.3)
+    talk.quiet(wait_frames * 0.02)
+    talk.speak(0.9, "stop now please")
+    done = talk.of(ResponseDone)[0]
+    if done.status == "completed":  # it had all been said
+        assert done.item.text == REPLY
+        return
+    assert done.item.text == words_within(played_samples(talk))
+    assert REPLY.startswith(done.item.text)

@@ -1,0 +1,85 @@
+"""What a few words mean, in several languages, and as a recogniser writes them."""
+
+import pytest
+
+from omni.dialog.lexicon import read, words_of
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Mm-hm.", "en"),
+        ("Mmhmm", "en"),
+        ("Uh-huh, uh-huh.", "en"),
+        ("Yeah.", "en"),
+        ("Right, okay, I see.", "en"),
+        ("Oh wow!", "en"),
+        ("Ha ha ha ha.", "en"),
+        ("Hahaha", "en"),
+        ("That's right.", "en"),
+        ("Thank you.", "en"),
+        ("Sí, sí. Vale.", "es"),
+        ("Oui, d'accord.", "fr"),
+        ("C’est ça.", "fr"),
+        ("Ja, genau.", "de"),
+        ("嗯，对。", "zh"),
+        ("そうですね。", "ja"),
+        ("d'accord", ""),
+    ],
+)
+def test_assent(text: str, language: str) -> None:
+    assert read(text, language).meaning == "assent"
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Stop.", "en"),
+        ("No, no, no!", "en"),
+        ("Yeah, okay, but wait.", "en"),
+        ("Hold on a second.", "en"),
+        ("Espera, espera.", "es"),
+        ("Attendez !", "fr"),
+        ("等一下", "zh"),
+        ("ちょっと待って", "ja"),
+        ("Halt", ""),
+    ],
+)
+def test_a_wish_to_stop(text: str, language: str) -> None:
+    assert read(text, language).meaning == "stop"
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("What about Rome?", "en"),
+        ("Okay, and how far is it", "en"),
+        ("Rome is older?", "en"),
+        ("¿Por qué?", "es"),
+        ("Pourquoi ça ?", "fr"),
+        ("为什么", "zh"),
+    ],
+)
+def test_a_question(text: str, language: str) -> None:
+    assert read(text, language).meaning == "question"
+
+
+@pytest.mark.parametrize("text", ["", " ", "...", "[laughter]", "(coughs)", "*sighs*"])
+def test_nothing(text: str) -> None:
+    assert read(text, "en").meaning == "nothing"
+
+
+def test_other_words_are_counted_without_assent() -> None:
+    remark = read("Okay, the red one", "en")
+    assert (remark.meaning, remark.num_words) == ("words", 3)
+
+
+def test_he_is_a_word_and_haha_a_sound() -> None:
+    assert read("He did it", "en").num_words == 3
+    assert read("Hehe", "en").num_words == 0
+
+
+def test_words_are_cut_alike_in_all_scripts() -> None:
+    assert words_of("C'est ÇA, mm-hm") == ["c", "est", "ça", "mm", "hm"]
+    assert words_of("好的 ok") == ["好", "的", "ok"]
+    assert words_of("ठीक है") == words_of("ठीक  है!")
