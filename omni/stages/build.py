@@ -99,7 +99,7 @@ def _converted(config: OmniConfig) -> Path:
     from omni.models.embedded import gguf
 
     name = config.brain.think.model
-    folder = assets.derived(config, name, "int8")
+    folder = assets.derived(config, name, gguf.RECIPE)
     if not folder.is_dir():
         gguf.convert(assets.resolve(config, name), folder)
     return folder
