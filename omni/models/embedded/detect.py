@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from omni.media.coco import LABELS
 from omni.models.embedded import tfjs
 from omni.models.embedded.onnx_session import open_session
 
@@ -20,19 +21,6 @@ _CELL: Final = 4  # pixels between neighbouring answers
 _STRIDE: Final = 32  # sides of the input are multiples of it
 _MAX_FOUND: Final = 64
 _OUTPUTS: Final = ("tower_0/keypoints", "tower_0/wh")
-
-LABELS: Final = (
-    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat",
-    "traffic light", "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog",
-    "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "backpack", "umbrella",
-    "handbag", "tie", "suitcase", "frisbee", "skis", "snowboard", "ball", "kite", "baseball bat",
-    "baseball glove", "skateboard", "surfboard", "tennis racket", "bottle", "wine glass", "cup",
-    "fork", "knife", "spoon", "bowl", "banana", "apple", "sandwich", "orange", "broccoli",
-    "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch", "potted plant", "bed",
-    "dining table", "toilet", "TV", "laptop", "mouse", "remote", "keyboard", "cell phone",
-    "microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors",
-    "teddy bear", "hair dryer", "toothbrush",
-)  # fmt: skip
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, 0..1 of the picture
 
