@@ -46,8 +46,8 @@ class Endpointer:
         return self._run_start
 
     def hint(self, is_complete: bool) -> None:
-        """What the end-of-turn detector thinks of the present pause."""
-        self._sounds_unfinished = not is_complete
+        """What the sound or the words of the present turn tell; one doubt is enough."""
+        self._sounds_unfinished = self._sounds_unfinished or not is_complete
 
     def feed(self, end_sample: int, probability: float, min_speech_ms: int) -> Boundary | None:
         """Take in the speech probability of the window that ends at `end_sample`.

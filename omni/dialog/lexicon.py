@@ -1,4 +1,4 @@
-"""What a few words said over somebody else's speech mean: assent, a wish to stop it, or a question.
+"""What a few words mean: assent, a wish to stop somebody's speech, a question, or more to come.
 
 Hides the word lists of each language and how a text is cut into words to be looked up. Where the
 language is unknown, the lists of all count.
@@ -70,6 +70,18 @@ _QUESTION: Final[Mapping[str, str]] = {
     "ja": "何|なに|なぜ|どうして|どう|いつ|どこ|誰|どれ|いくら",
     "hi": "क्या|क्यों|कैसे|कब|कहाँ|कौन",
 }
+# Words that ask for another one: nobody ends a turn with them.
+_OPEN: Final[Mapping[str, str]] = {
+    "en": "and|but|or|because|the|a|an|of|to|for|with|my|your|our|their|if|than|um|uh|er|from|at|"
+    "into|about|i m|it s|we re|they re|i ll|i d|which|whose|when the|as|like a|is a|can you|"
+    "could you|would you|do you|what is the|tell me about|i want|i d like",
+    "es": "y|pero|o|porque|el|la|los|las|un|una|de|del|a|al|para|con|mi|tu|su|si|que|en|eh|por",
+    "fr": "et|mais|ou|parce que|le|la|les|un|une|des|de|du|à|au|pour|avec|mon|ma|mes|si|que|en|"
+    "euh|dans|sur",
+    "de": "und|aber|oder|weil|der|die|das|ein|eine|von|zu|für|mit|mein|meine|wenn|dass|in|äh|auf",
+    "it": "e|ma|o|perché|il|lo|la|i|gli|le|un|una|di|del|a|per|con|mio|mia|se|che|in|ehm",
+    "pt": "e|mas|ou|porque|o|a|os|as|um|uma|de|do|da|para|com|meu|minha|se|que|em|hum",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,6 +110,19 @@ def read(text: str, language: str) -> Remark:
     return Remark("words", len(kept))
 
 
+def asks_for_more(text: str, language: str) -> bool:
+    """Whether a text cannot be all that its speaker meant to say, by its last words.
+
+    False for a language without a list: a wrong list would make the speaker wait.
+    """
+    if text.rstrip().endswith((",", "...", "…", "-", "—", ":")):
+        return True
+    words = words_of(text)
+    is_known = language in _OPEN and not text.rstrip().endswith("?")
+    phrases = _phrases("open", language) if is_known else set()
+    return any(tuple(words[-length:]) in phrases for length in (1, 2, 3))
+
+
 def words_of(text: str) -> list[str]:
     """The words of a text, lower case, without punctuation; ideographs and kana one by one."""
     plain = unicodedata.normalize("NFKC", _BRACKETED.sub(" ", text)).lower()
@@ -110,8 +135,8 @@ def _with_marks(text: str) -> str:
 
 
 @cache
-def _phrases(kind: Literal["assent", "stop", "question"], language: str) -> Phrases:
-    lists = {"assent": _ASSENT, "stop": _STOP, "question": _QUESTION}[kind]
+def _phrases(kind: Literal["assent", "stop", "question", "open"], language: str) -> Phrases:
+    lists = {"assent": _ASSENT, "stop": _STOP, "question": _QUESTION, "open": _OPEN}[kind]
     chosen = [lists[language]] if language in lists else lists.values()
     return {tuple(words_of(phrase)) for listed in chosen for phrase in listed.split("|")}
 

@@ -11,6 +11,7 @@ from omni.config import OmniConfig
 from omni.dialog.asking import Asking
 from omni.dialog.endpointing import Boundary, Endpointer
 from omni.dialog.interjections import Floor, Interjections
+from omni.dialog.lexicon import asks_for_more
 from omni.dialog.options import SessionOptions
 from omni.dialog.outbox import Outbox
 from omni.dialog.turn import RATE_HZ, Listener, Turn
@@ -102,8 +103,7 @@ class Listening:
 
     def hint(self, hint: TurnHint) -> None:
         if self._endpointer and self._turn and hint.turn_id == self._turn.item_id:
-            is_complete = hint.probability >= self._config.turn.complete_threshold
-            self._endpointer.hint(is_complete)
+            self._endpointer.hint(hint.probability >= self._config.turn.complete_threshold)
 
     def heard(self, heard: Heard) -> None:
         """Take in the recogniser's words for the turn, partial or whole."""
@@ -168,6 +168,8 @@ class Listening:
         if turn.is_closed:
             self._finish(turn)
         elif heard.text:
+            if self._endpointer and asks_for_more(heard.text, heard.language):
+                self._endpointer.hint(is_complete=False)
             self._listener.on_likely_end(turn)
 
     def _heard_over_us(self, turn: Turn, heard: Heard, *, is_whole: bool) -> None:
@@ -263,16 +265,14 @@ class Listening:
             self._next_partial = position + self._partial_samples
             self._asking.for_words_so_far(turn)
 
-    def _close(self, turn: Turn, end_sample: int) -> Turn:
-        speech_end_ms = turn.speech_end_ms or self._wall_ms(end_sample)
-        self._turn = turn = replace(
-            turn, end_sample=end_sample, speech_end_ms=speech_end_ms, is_closed=True
-        )
-        self._free_from = end_sample
+    def _close(self, turn: Turn, end: int) -> Turn:
+        ended_ms = turn.speech_end_ms or self._wall_ms(end)
+        turn = replace(turn, end_sample=end, speech_end_ms=ended_ms, is_closed=True)
+        self._turn, self._free_from = turn, end
         if self._endpointer:
             self._endpointer.stop()
         if not (turn.is_manual or turn.is_tentative):
-            self._out.emit(SpeechStopped(turn.item_id, end_sample * 1000 // RATE_HZ))
+            self._out.emit(SpeechStopped(turn.item_id, end * 1000 // RATE_HZ))
         return turn
 
     def _finish(self, turn: Turn) -> None:

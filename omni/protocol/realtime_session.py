@@ -27,8 +27,8 @@ from omni.protocol.realtime_wire import (
 
 Number = TypeVar("Number", int, float)
 
-PATIENCE_MS: Final = {"low": 8000, "medium": 4000, "high": 2000}
-"""The longest wait for an unfinished-sounding turn to go on; `auto` is the profile's own."""
+EAGERNESS_MS: Final = {"low": (800, 8000), "medium": (480, 4000), "high": (320, 2000)}
+"""The silence that ends a turn, and one that sounds unfinished; `auto` is the profile's own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,8 +187,9 @@ def _merge_turn_detection(
     eagerness: Eagerness | None = None
     if wanted.type == "semantic_vad":
         eagerness = wanted.eagerness or "auto"
-        patience_ms = PATIENCE_MS.get(eagerness, default.max_silence_ms)
-        detection = replace(detection, max_silence_ms=patience_ms)
+        own = (default.silence_duration_ms, default.max_silence_ms)
+        silence_ms, patience_ms = EAGERNESS_MS.get(eagerness, own)
+        detection = replace(detection, silence_duration_ms=silence_ms, max_silence_ms=patience_ms)
     else:
         silence_ms = _clamp(wanted.silence_duration_ms, 100, 10_000, default.silence_duration_ms)
         detection = replace(

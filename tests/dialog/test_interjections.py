@@ -174,6 +174,16 @@ def test_a_marker_tells_the_model_that_it_was_cut_off() -> None:
     assert prompt.messages[-2].text == f"{done.item.text} [cut off]"
 
 
+def test_words_that_ask_for_more_keep_the_turn_open() -> None:
+    talk = Talk(config())
+    talk.speak(1.0, "tell me about the")
+    talk.quiet(1.4)
+    assert not talk.of(TranscriptDone)
+    talk.speak(0.5, "tell me about the moon")
+    talk.quiet(0.7)
+    assert [event.transcript for event in talk.of(TranscriptDone)] == ["tell me about the moon"]
+
+
 Act = Callable[[Talk], None]
 ACTS: dict[str, Act] = {
     "wait": lambda talk: talk.quiet(0.14),

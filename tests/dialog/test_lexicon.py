@@ -2,7 +2,7 @@
 
 import pytest
 
-from omni.dialog.lexicon import read, words_of
+from omni.dialog.lexicon import asks_for_more, read, words_of
 
 
 @pytest.mark.parametrize(
@@ -83,3 +83,23 @@ def test_words_are_cut_alike_in_all_scripts() -> None:
     assert words_of("C'est ÇA, mm-hm") == ["c", "est", "ça", "mm", "hm"]
     assert words_of("好的 ok") == ["好", "的", "ok"]
     assert words_of("ठीक है") == words_of("ठीक  है!")
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "expected"),
+    [
+        ("I would like to know about the", "en", True),
+        ("I went there and", "en", True),
+        ("Well, um...", "en", True),
+        ("So I was thinking,", "en", True),
+        ("What is the weather in Paris?", "en", False),
+        ("What is it for?", "en", False),
+        ("Tell me a joke.", "en", False),
+        ("Quiero un vaso de", "es", True),
+        ("Je voudrais un", "fr", True),
+        ("と", "ja", False),
+        ("", "en", False),
+    ],
+)
+def test_words_that_ask_for_more(text: str, language: str, expected: bool) -> None:
+    assert asks_for_more(text, language) is expected

@@ -158,6 +158,19 @@ def test_what_an_update_leaves_out_stays(config: OmniConfig) -> None:
     assert detection.max_silence_ms == 8000
 
 
+def test_the_more_eager_the_sooner(config: OmniConfig) -> None:
+    waits = []
+    for eagerness in ("high", "medium", "low", "auto"):
+        desk = Desk(config)
+        desk.send(turn_detection(type="semantic_vad", eagerness=eagerness))
+        detection = desk.talk.session.options.turn_detection
+        assert detection is not None
+        waits.append((detection.silence_duration_ms, detection.max_silence_ms))
+    assert waits[:3] == sorted(waits[:3])
+    assert len(set(waits[:3])) == 3
+    assert waits[3] == (config.turn.silence_duration_ms, config.turn.max_silence_ms)
+
+
 def test_values_out_of_range_are_clamped(config: OmniConfig) -> None:
     desk = Desk(config)
     (updated,) = desk.send(
