@@ -1,12 +1,12 @@
-"""The models behind every session, and the scheduler that lets sessions share their passes.
+"""The models behind every session, and what a session may wish from them.
 
-A session is a generator: it yields what it wants from a model and is sent the answer. Wishes of
-one kind are answered together, so no model is called in a loop over sessions. Law: a session's
-answers do not depend on who else is served.
+A session's work is a generator: it yields a wish and is sent the answer. Wishes of one kind are
+answered together, so no model is called in a loop over sessions. Law: a session's answers do not
+depend on who else is served.
 """
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -127,7 +127,7 @@ class Emit:
 
 
 Wish = Hear | HearClip | See | Feed | Decide | Choose | Say | Sound
-_ORDER: tuple[type, ...] = (See, Hear, HearClip, Feed, Decide, Choose, Say, Sound)
+ORDER: tuple[type, ...] = (See, Hear, HearClip, Feed, Decide, Choose, Say, Sound)
 
 Result = TypeVar("Result")
 Work = Generator[Wish | Emit, Any, Result]
@@ -211,81 +211,3 @@ class Brain:
         return self.vocoder.stream(
             [w.stream for w in wishes], [w.codes for w in wishes], [w.is_last for w in wishes]
         )
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """Work under way: the wish it waits for, what it has given out, its `result` once done."""
-
-    work: Work[Any]
-    wish: Wish | None = None
-    outputs: list[Any] = field(default_factory=list)
-    result: Any = None
-
-    @property
-    def is_done(self) -> bool:
-        return self.wish is None
-
-    def send(self, answer: Any) -> None:
-        try:
-            while isinstance(wish := self.work.send(answer), Emit):
-                self.outputs.append(wish.output)
-                answer = None
-            self.wish = wish
-        except StopIteration as stop:
-            self.wish, self.result = None, stop.value
-
-
-class Scheduler:
-    """Serves the work of many sessions; new work may join between any two passes."""
-
-    def __init__(self, brain: Brain) -> None:
-        self.brain = brain
-        self.jobs: list[Job] = []
-
-    def submit(self, work: Work[Any]) -> Job:
-        job = Job(work)
-        job.send(None)
-        if not job.is_done:
-            self.jobs.append(job)
-        return job
-
-    def step(self) -> None:
-        """Answer the earliest kind of wish there is, for all who have it.
-
-        Speech and sound come last: until then all who still read or decide can join them.
-        """
-        if not self.jobs:
-            return
-        kind = min(self.jobs, key=lambda job: _ORDER.index(type(job.wish)))
-        chosen = [job for job in self.jobs if _alike(job.wish, kind.wish)]
-        wishes = [job.wish for job in chosen if job.wish is not None]
-        for job, answer in zip(chosen, self.brain.answer(wishes), strict=True):
-            job.send(answer)
-        self.jobs = [job for job in self.jobs if not job.is_done]
-
-
-def run(brain: Brain, work: Work[Result]) -> Result:
-    """Do one session's work alone."""
-    return run_all(brain, [work])[0]
-
-
-def run_all(brain: Brain, works: Sequence[Work[Result]]) -> list[Result]:
-    """Do the work of several sessions side by side."""
-    scheduler = Scheduler(brain)
-    jobs = [scheduler.submit(work) for work in works]
-    while scheduler.jobs:
-        scheduler.step()
-    return [job.result for job in jobs]
-
-
-def _alike(wish: Wish | None, other: Wish | None) -> bool:
-    """May both be answered in one call?"""
-    match wish, other:
-        case (HearClip(chunk_s=a), HearClip(chunk_s=b)):
-            return a == b
-        case (Decide(rule=a, ids=i), Decide(rule=b, ids=j)):
-            return a is b and i is j
-        case (Say(rule=a), Say(rule=b)):
-            return a is b
-    return type(wish) is type(other)

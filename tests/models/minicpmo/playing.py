@@ -5,10 +5,11 @@ from typing import Any
 
 import torch
 
-from omni.models.minicpmo.brain import Brain, Decide, Feed, Sound, Wish, run
+from omni.models.minicpmo.brain import Brain, Decide, Feed, Sound, Wish
 from omni.models.minicpmo.duplex import Duplex
 from omni.models.minicpmo.parity.bench import Bench, Step, StubStream, traced
 from omni.models.minicpmo.sampling import greedy
+from omni.models.minicpmo.scheduler import run
 from omni.models.minicpmo.unit import DuplexRule, DuplexSession, SystemPrompt, UnitInput, UnitOutput
 
 PROMPT = SystemPrompt("<|im_start|>system\nTalk.", "<|im_end|>")

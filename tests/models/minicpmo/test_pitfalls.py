@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from omni.models.minicpmo import mel, sampling
-from omni.models.minicpmo.brain import Feed, HearClip, Say, run
+from omni.models.minicpmo.brain import Feed, HearClip, Say
 from omni.models.minicpmo.checkpoint import load
 from omni.models.minicpmo.hearing import Ear
 from omni.models.minicpmo.kv import KeyValues
@@ -16,6 +16,7 @@ from omni.models.minicpmo.mel import MelStream
 from omni.models.minicpmo.parity.bench import Bench, StubStream, traced
 from omni.models.minicpmo.prompt import Message, Places, Sound, write_chat
 from omni.models.minicpmo.sampling import Decision, DecisionIds, SpeechRule, decide, greedy
+from omni.models.minicpmo.scheduler import run
 from omni.models.minicpmo.speech import SpeechOrder
 from omni.models.minicpmo.token2wav import Stream, Token2Wav
 from omni.models.minicpmo.token2wav_files import load_token2wav

@@ -19,7 +19,7 @@ from omni.models.minicpmo.tokens import Tokens
 Shared = TypeVar("Shared")
 
 _CPU = torch.device("cpu")
-_SESSIONS = 4
+_SESSIONS = 8
 _CONTEXT_TOKENS = 4096
 _STUB_SAMPLES = 960  # a code
 _LOOKAHEAD = 3

@@ -8,13 +8,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from omni.media import slicing
-from omni.models.minicpmo.brain import Decide, Feed, Hear, HearClip, Say, See, Sound, Wish, run
+from omni.models.minicpmo.brain import Decide, Feed, Hear, HearClip, Say, See, Sound, Wish
 from omni.models.minicpmo.duplex import Duplex
 from omni.models.minicpmo.parity.bench import Bench, Step, StubStream, traced
 from omni.models.minicpmo.parity.options import duplex_rule, system_prompt
 from omni.models.minicpmo.parity.pack import LOGITS, STATES, Item, run_lengths
 from omni.models.minicpmo.prompt import Group
 from omni.models.minicpmo.sampling import Source, greedy
+from omni.models.minicpmo.scheduler import run
 from omni.models.minicpmo.unit import (
     DuplexSession,
     UnitInput,

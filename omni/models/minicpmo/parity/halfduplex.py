@@ -5,13 +5,14 @@ from typing import Any
 
 import torch
 
-from omni.models.minicpmo.brain import Choose, Feed, Say, Scheduler, Sound, Wish
+from omni.models.minicpmo.brain import Choose, Feed, Say, Sound, Wish
 from omni.models.minicpmo.halfduplex import HalfDuplex
 from omni.models.minicpmo.parity.bench import Bench, Step, StubStream, traced
 from omni.models.minicpmo.parity.options import halfduplex_rule
 from omni.models.minicpmo.parity.pack import LOGITS, STATES, Item, run_lengths
 from omni.models.minicpmo.rounds import ReleasedRounds
 from omni.models.minicpmo.sampling import Source, greedy
+from omni.models.minicpmo.scheduler import Scheduler
 from omni.models.minicpmo.turns import (
     Content,
     Frame,

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from omni.models.minicpmo import mel
-from omni.models.minicpmo.brain import Decide, Hear, Wish, Work, run
+from omni.models.minicpmo.brain import Decide, Hear, Wish, Work
 from omni.models.minicpmo.duplex import Duplex
 from omni.models.minicpmo.halfduplex import HalfDuplex
 from omni.models.minicpmo.parity.bench import Bench, StubStream, traced
 from omni.models.minicpmo.parity.pack import LOGITS, STATES, Item
 from omni.models.minicpmo.sampling import greedy
+from omni.models.minicpmo.scheduler import run
 from omni.models.minicpmo.turns import HalfDuplexRule, Unit
 from omni.models.minicpmo.unit import UNIT_SAMPLES, DuplexRule, SystemPrompt, UnitInput
 
