@@ -5,7 +5,8 @@ with weights packed once, where `ConvInteger` unfolds and packs anew on every ca
 the pinned file's own, bit for bit; only bias and rounding of the sums differ.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 GENERATOR = "/decoder/decoder/generator/"
 BLOCKS = (*(f"resblocks.{i}" for i in range(6)), "noise_res.0", "noise_res.1")
 EPSILON = 1e-5  # of AdaIN1d's instance norm
+NONE: Mapping[str, Any] = MappingProxyType({})
+SWAP: Mapping[str, Any] = MappingProxyType({"perm": [0, 2, 1]})  # time and channels
 _TO_END = np.iinfo(np.int64).max
 
 
@@ -64,9 +67,9 @@ class Rewriter:
         """A convolution by itself; returns the node that made its result."""
         name = f"fast{conv.name}"
         last: NodeProto = self._named[f"{conv.name}_output_scale_mul"]
-        timed = self._op("Transpose", f"{name}/timed", [conv.input[0]], perm=[0, 2, 1])
+        timed = self._op("Transpose", f"{name}/timed", [conv.input[0]], SWAP)
         made = self._product(name, [timed, self._scales(conv)[0], conv.input[2]], conv)
-        self._nodes.append(helper.make_node("Transpose", [made], [last.output[0]], perm=[0, 2, 1]))
+        self._op("Transpose", str(last.output[0]), [made], SWAP)
         return last
 
     def _entry(self, prefix: str) -> str:
@@ -75,7 +78,7 @@ class Rewriter:
         return str(next(name for name in total.input if not name.startswith(f"{prefix}/convs2")))
 
     def _block(self, prefix: str, entry: str, result: str) -> None:
-        x = self._op("Transpose", f"{prefix}/timed", [entry], perm=[0, 2, 1])
+        x = self._op("Transpose", f"{prefix}/timed", [entry], SWAP)
         self._weighting = self._weights_of_mean(prefix, x)
         for stage in range(3):
             h = x
@@ -89,17 +92,17 @@ class Rewriter:
                 )
                 h = self._conv(name, h, f"{prefix}/convs{half}.{stage}/Conv_quant")
             x = self._op("Add", f"{prefix}/sum.{stage}", [h, x])
-        self._nodes.append(helper.make_node("Transpose", [x], [result], perm=[0, 2, 1]))
+        self._op("Transpose", result, [x], SWAP)
 
     def _weights_of_mean(self, prefix: str, x: str) -> str:
         """1/T, T times: [1, 1, T]."""
-        length = self._op("Shape", f"{prefix}/length", [x], start=1, end=2)
+        length = self._op("Shape", f"{prefix}/length", [x], {"start": 1, "end": 2})
         lead = self._constant("lead", np.array([1, 1], np.int64))
-        shape = self._op("Concat", f"{prefix}/weighting_shape", [lead, length], axis=0)
+        shape = self._op("Concat", f"{prefix}/weighting_shape", [lead, length], {"axis": 0})
         share = self._op(
             "Reciprocal",
             f"{prefix}/share",
-            [self._op("Cast", f"{prefix}/count", [length], to=TensorProto.FLOAT)],
+            [self._op("Cast", f"{prefix}/count", [length], {"to": TensorProto.FLOAT})],
         )
         return self._op("Expand", f"{prefix}/weighting", [share, shape])
 
@@ -169,15 +172,14 @@ class Rewriter:
                 self._tap(f"{name}/tap.{tap}", padded, tap * dilation, (size - 1) * dilation)
                 for tap in range(size)
             ]
-            x = self._op("Concat", f"{name}/window", taps, axis=2)
+            x = self._op("Concat", f"{name}/window", taps, {"axis": 2})
         matrix = kernel.transpose(2, 1, 0).reshape(-1, kernel.shape[0])  # [K * C, O]
         weight = self._constant(f"{name}/kernel", np.ascontiguousarray(matrix))
-        return self._op(
-            "MatMulIntegerToFloat",
-            f"{name}/conv",
-            [x, weight, factor, scale, zero, "", bias],
-            domain="com.microsoft",
+        made = self._op(
+            "MatMulIntegerToFloat", f"{name}/conv", [x, weight, factor, scale, zero, "", bias]
         )
+        self._nodes[-1].domain = "com.microsoft"
+        return made
 
     def _kernel(self, conv: NodeProto) -> NDArray[np.int8]:
         """A convolution's weights [O, C, K], signed."""
@@ -208,8 +210,13 @@ class Rewriter:
         ]
         return self._op("Slice", name, [padded, *bounds])
 
-    def _op(self, kind: str, output: str, inputs: list[str], **attributes: Any) -> str:
-        self._nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+    def _op(
+        self, kind: str, output: str, inputs: Sequence[str], attributes: Mapping[str, Any] = NONE
+    ) -> str:
+        """Add a node whose name and only result are both `output`; returns it."""
+        node = helper.make_node(kind, inputs, [output], name=output)
+        node.attribute.extend(helper.make_attribute(*item) for item in attributes.items())
+        self._nodes.append(node)
         return output
 
     def _constant(self, name: str, value: NDArray[Any]) -> str:
