@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from omni.dialog.clauses import ClauseSplitter
-from omni.dialog.spoken import spoken
+from omni.dialog.spoken import spoken, word_ends
 from omni.types import (
     Chunk,
     Fence,
@@ -131,10 +131,11 @@ class SpeakStage:
 
     def _speak(self, reply: _Reply) -> Speech:
         text = reply.clauses.popleft() if reply.clauses else ""
-        words = spoken(text, _language(reply.speech.voice))
+        language = _language(reply.speech.voice)
+        words = spoken(text, language)
         if words:
             said = self._voice.synthesise(words, reply.speech.voice, reply.speech.speed)
-            samples, times = said.samples, _match(text, said.words)
+            samples, times = said.samples, _match(text, language, said.words)
         else:
             samples, times = frozen_array(np.zeros(0, np.float32)), ()
         reply.num_pieces += 1
@@ -161,18 +162,18 @@ def _language(voice: str) -> str:
     return LANGUAGES.get(voice[:1], "en")
 
 
-def _match(text: str, said: Sequence[SpokenWord]) -> tuple[Word, ...]:
+def _match(text: str, language: str, said: Sequence[SpokenWord]) -> tuple[Word, ...]:
     """Times for the words as written, from the words as spoken ("3" is written, "three" spoken).
 
-    Where their numbers differ, the spoken words are shared out evenly among the written ones.
+    A written word that is not spoken (a dash) ends where the one before it does.
     """
-    written = text.split()
-    if not written or not said:
+    if not said:
         return ()
-    share = len(said) / len(written)
-    bounds = [min(len(said) - 1, int(index * share)) for index in range(len(written))]
-    ends = [max(first, int((index + 1) * share) - 1) for index, first in enumerate(bounds)]
-    return tuple(
-        Word(word, said[first].start_ms, said[min(last, len(said) - 1)].end_ms)
-        for word, first, last in zip(written, bounds, ends, strict=True)
-    )
+    words, first, end_ms = [], 0, 0
+    for written, end in zip(text.split(), word_ends(text, language), strict=True):
+        spoken_words = said[first : min(end, len(said))]
+        start_ms = spoken_words[0].start_ms if spoken_words else end_ms
+        end_ms = spoken_words[-1].end_ms if spoken_words else end_ms
+        words.append(Word(written, start_ms, end_ms))
+        first = end
+    return tuple(words)

@@ -272,13 +272,16 @@ def test_what_is_owed_is_said_and_then_the_reply_goes_on() -> None:
     assert voice.said
 
 
-@pytest.mark.parametrize("text", ["2 cats", "Dr. Who", "a/b testing", "ok"])
-def test_written_words_get_the_times_of_spoken_ones(text: str) -> None:
-    stage, _ = speaking()
+@pytest.mark.parametrize(
+    ("text", "ends_ms"),
+    [("2 cats", [100, 200]), ("$5.20 please", [500, 600]), ("Dr. Who", [100, 200]), ("ok", [100])],
+)
+def test_written_words_get_the_times_of_spoken_ones(text: str, ends_ms: list[int]) -> None:
+    stage, voice = speaking()
     (piece,) = drain(stage, *tokens(text))
     assert isinstance(piece, Speech)
     assert [word.text for word in piece.words] == text.split()
-    assert piece.words[-1].end_ms == len(piece.samples) * 1000 // 24000
+    assert [word.end_ms for word in piece.words] == ends_ms, voice.said
 
 
 class FakeTranscript(NamedTuple):
