@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from safetensors import safe_open
@@ -105,9 +106,22 @@ def _tensors(paths: Sequence[Path], device: torch.device) -> Iterator[tuple[str,
     for path in paths:
         if not path.is_file():
             raise AssetError(f"{path.parent} has no {path.name}", param=path.name)
+        if path.suffix == ".pt":
+            yield from _bare_tensors(path, device)
+            continue
         with safe_open(path, framework="pt", device=str(device)) as file:
             for name in file.keys():  # noqa: SIM118  (it is no mapping)
                 yield name, file.get_tensor(name)
+
+
+def _bare_tensors(path: Path, device: torch.device) -> Iterator[tuple[str, Tensor]]:
+    """Tensors of a torch file; anything else in it is refused, and nothing in it runs."""
+    try:
+        tensors = torch.load(path, map_location=device, weights_only=True)
+    except UnpicklingError as error:
+        raise AssetError(f"{path.name} holds more than tensors", param=path.name) from error
+    for name, tensor in tensors.items():
+        yield name.removeprefix("generator."), tensor
 
 
 def _folded(tensors: Iterator[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:

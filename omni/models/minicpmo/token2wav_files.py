@@ -1,6 +1,7 @@
-"""The files of token2wav: sizes from `config.json`, weights from safetensors.
+"""The files of token2wav: the official `flow.yaml`, `flow.pt` and `hift.pt`, or their plain form.
 
-Law: every tensor is accounted for, as in the main checkpoint. Nothing is unpickled.
+The plain form is `config.json` and safetensors. Law: every tensor is accounted for, as in the main
+checkpoint; `.pt` files are read by torch's reader of bare tensors, which runs nothing.
 """
 
 import json
@@ -15,6 +16,7 @@ from omni.errors import AssetError, ConfigError
 from omni.models.minicpmo.checkpoint import load_into
 from omni.models.minicpmo.flow_encoder import EncoderDims
 from omni.models.minicpmo.flow_matching import DiTDims
+from omni.models.minicpmo.flow_yaml import read_flow_yaml
 from omni.models.minicpmo.hift import HiFT, HiFTDims
 from omni.models.minicpmo.token2wav import Flow, StreamDims, Token2Wav, Token2WavDims
 
@@ -23,7 +25,7 @@ _NOISE_SEED = 0
 
 
 def load_token2wav(folder: Path, device: torch.device, noise: Tensor | None = None) -> Token2Wav:
-    """Read `config.json`, `flow.safetensors` and `hift.safetensors`, in float32.
+    """Read a token2wav folder, in float32.
 
     Args:
         noise: the flow's starting point [frames, mels]; drawn once from a fixed seed if None.
@@ -31,18 +33,27 @@ def load_token2wav(folder: Path, device: torch.device, noise: Tensor | None = No
     Raises:
         ConfigError, AssetError: as for the main checkpoint.
     """
-    path = folder / "config.json"
-    if not path.is_file():
-        raise AssetError(f"{folder} has no config.json", param="token2wav")
-    dims = parse_dims(json.loads(path.read_text()))
+    tree, ending = _read_tree(folder)
+    dims = parse_dims(tree)
     with torch.device("meta"):
         flow, hift = Flow(dims), HiFT(dims.hift)
-    load_into(flow, [folder / "flow.safetensors"], device, torch.float32)
-    load_into(hift, [folder / "hift.safetensors"], device, torch.float32)
+    load_into(flow, [folder / f"flow{ending}"], device, torch.float32)
+    load_into(hift, [folder / f"hift{ending}"], device, torch.float32)
     if noise is None:
         generator = torch.Generator().manual_seed(_NOISE_SEED)
         noise = torch.randn(_NOISE_FRAMES, dims.dit.num_mels, generator=generator)
     return Token2Wav(dims, flow, hift, noise)
+
+
+def _read_tree(folder: Path) -> tuple[Mapping[str, Any], str]:
+    """The sizes, and how the names of the weight files end."""
+    plain, official = folder / "config.json", folder / "flow.yaml"
+    if plain.is_file():
+        tree: Mapping[str, Any] = json.loads(plain.read_text())
+        return tree, ".safetensors"
+    if official.is_file():
+        return read_flow_yaml(official), ".pt"
+    raise AssetError(f"{folder} has neither flow.yaml nor config.json", param="token2wav")
 
 
 def parse_dims(tree: Mapping[str, Any]) -> Token2WavDims:
