@@ -17,7 +17,7 @@ const PHASES = {
   speaking: ["Speaking", "Talk over it, or press Esc, and it stops."],
 };
 const TIMINGS = {
-  end_of_turn_ms: "turn end",
+  end_of_turn_ms: "end",
   recognised_ms: "words",
   first_token_ms: "thought",
   first_audio_ms: "sound",
@@ -170,7 +170,7 @@ function mute(isOn) {
   call?.mute(isOn);
   const isHeard = Boolean(call?.microphone);
   $("mute").setAttribute("aria-pressed", String(isHeard && isOn));
-  $("mute").textContent = !isHeard ? "Use microphone" : isOn ? "Unmute" : "Mute";
+  $("mute").textContent = !isHeard ? "Use mic" : isOn ? "Unmute" : "Mute";
 }
 
 async function toggleMicrophone() {

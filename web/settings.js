@@ -79,7 +79,7 @@ export class Settings {
     const known = answer?.ok ? await answer.json() : { voices: [] };
     const chosen = known.voices.includes(this.stored.voice) ? this.stored.voice : known.default;
     fillVoices($("voice"), known.voices, chosen);
-    $("voice").disabled = known.voices.length === 0;
+    $("voice").parentElement.hidden = known.voices.length === 0;
   }
 
   #keep(name, value, onChange) {

@@ -212,6 +212,11 @@ class Playground:
         samples = _decode(bytes(taken["audio"]))
         return Recording(samples, [(name, at_ms) for name, at_ms in taken["phases"]])
 
+    def account(self) -> str:
+        """What happened, for whoever reads of a failed test."""
+        alert = self.page.get_by_role("alert").inner_text()
+        return "\n".join([self.page.evaluate("eventLog()"), f"alert: {alert}", *self.troubles])
+
     def _console(self, message: Any) -> None:
         if message.type in ("error", "warning"):
             self.troubles.append(message.text)
@@ -252,6 +257,7 @@ def open_page(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[OpenPa
             page.add_init_script(path=Path(__file__).with_name("recorder.js"))
             playground = Playground(page, request.config.getoption("--screenshot", None))
             page.goto(server.url)
+            stack.callback(lambda: print(playground.account(), server.log.read_text()[-4000:]))
             return playground
 
         yield open_

@@ -1,7 +1,7 @@
-// Records what the page receives, from outside the page's own code: the reply's sound, and when
-// the page changed its phase. Times are ms from the first recorded sample.
+// Records what the page receives, from outside the page's own code: the reply's sound, the
+// events, and when the page changed its phase. Times are ms from the first recorded sample.
 
-const heard = { chunks: [], phases: [], recorder: null, since_ms: 0 };
+const heard = { chunks: [], phases: [], events: [], recorder: null, since_ms: 0 };
 
 window.RTCPeerConnection = class extends RTCPeerConnection {
   constructor(...options) {
@@ -14,7 +14,17 @@ window.RTCPeerConnection = class extends RTCPeerConnection {
       heard.recorder.start();
     });
   }
+
+  createDataChannel(...options) {
+    const channel = super.createDataChannel(...options);
+    channel.addEventListener("message", ({ data }) => {
+      heard.events.push(`${Math.round(performance.now())} ms: ${data}`);
+    });
+    return channel;
+  }
 };
+
+window.eventLog = () => heard.events.join("\n");
 
 addEventListener("DOMContentLoaded", () => {
   const note = () =>

@@ -71,6 +71,8 @@ def test_everything_has_a_name_and_can_be_read(open_page, stub_server):
 def test_it_fits_a_phone(open_page, stub_server):
     page = open_page(stub_server)
     page.page.set_viewport_size({"width": 360, "height": 740})
+    page.write("A word thatiswaytoolongforthewidthofthescreenofatelephoneandmustbebroken.")
+    page.await_state(page.turn("assistant", 1), "done")
     assert page.page.evaluate("document.documentElement.scrollWidth") <= 360
     for control in page.page.get_by_role("button").all():
         box = control.bounding_box()
