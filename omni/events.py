@@ -7,7 +7,7 @@ no state is kept twice. Ids are the session's; times are ms of the user's audio 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from omni.types import Finish, Samples, Word
+from omni.types import Finish, Samples, Thing, Word
 
 # ---- what the conversation consists of
 
@@ -214,11 +214,13 @@ class PlayoutCleared:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PictureSeen:
-    """What the eyes found in a picture."""
+    """What the eyes found in a picture: in words, as things in it, and the text read."""
 
     picture_id: str
     note: str
     captured_ms: int
+    things: tuple[Thing, ...] = ()
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,6 +22,7 @@ class History:
 
     def __init__(self, marker: str = "") -> None:
         self._items: list[Item] = []
+        self._asides: dict[str, str] = {}
         self._marker = marker
 
     def __len__(self) -> int:
@@ -56,6 +57,18 @@ class History:
 
     def delete(self, item_id: str) -> None:
         del self._items[self._index(item_id, "item_delete_invalid_item_id")]
+        self._asides.pop(item_id, None)
+
+    def set_aside(self, item_id: str, text: str) -> None:
+        """What the model is told beside an item, and its user never sees. It stays as it is, so
+        that the prompt goes on from what was cached."""
+        self._asides[item_id] = text
+
+    def has_aside(self, item_id: str) -> bool:
+        return item_id in self._asides
+
+    def last(self) -> Item | None:
+        return self._items[-1] if self._items else None
 
     def last_id(self) -> str | None:
         return self._items[-1].item_id if self._items else None
@@ -68,7 +81,7 @@ class History:
         kept: list[Message] = []
         budget = max_tokens * CHARS_PER_TOKEN - len(instructions)
         for item in reversed(self._items):
-            message = _message(item, self._marker)
+            message = _message(item, self._marker, self._asides.get(item.item_id, ""))
             if message is None:
                 continue
             budget -= len(message.text) + 4 * CHARS_PER_TOKEN
@@ -94,11 +107,12 @@ def with_text(item: Item, text: str, status: Status) -> Item:
     return replace(item, parts=parts, status=status)
 
 
-def _message(item: Item, marker: str) -> Message | None:
+def _message(item: Item, marker: str, aside: str) -> Message | None:
     if item.kind == "function_call":
         return Message("assistant", item.arguments or "{}", item.call_id, item.tool_name)
     if item.kind == "function_call_output":
         return Message("tool", item.output or "", item.call_id)
     was_cut_off = item.role == "assistant" and item.status == "incomplete"
     text = item.text + marker if was_cut_off and item.text else item.text
+    text = f"{text} {aside}" if aside and text else text or aside
     return Message(item.role or "user", text) if text else None

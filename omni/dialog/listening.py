@@ -47,7 +47,7 @@ class Listening:
         self._buffer = SampleBuffer(int((config.turn.max_turn_s + 5) * RATE_HZ))
         self._endpointer: Endpointer | None = None
         self.options = options
-        self._turn: Turn | None = None
+        self.turn: Turn | None = None  # what the user is saying
         self._free_from = 0  # sound before this belongs to an earlier turn, or was cleared
         self._asking = Asking(outbox, self._buffer, config.deadlines.recognise_s)
         self._interjections = Interjections(
@@ -61,7 +61,7 @@ class Listening:
     @property
     def is_awaiting_words(self) -> bool:
         """A turn is over but not recognised yet."""
-        return bool(self._turn and self._turn.is_closed and not self._turn.is_tentative)
+        return bool(self.turn and self.turn.is_closed and not self.turn.is_tentative)
 
     @property
     def position_ms(self) -> int:
@@ -84,8 +84,8 @@ class Listening:
         self._buffer.append(samples)
         self._out.unit_index = self.position_ms // self._config.audio.unit_ms
         self._out.send(AudioChunk(*self._out.stamp, start, samples))
-        if self._turn and not self._turn.is_closed:
-            self._while_speaking(self._turn)
+        if self.turn and not self.turn.is_closed:
+            self._while_speaking(self.turn)
 
     def activity(self, activity: Activity) -> None:
         """Follow the voice."""
@@ -99,15 +99,15 @@ class Listening:
         if boundary := endpointer.feed(end, activity.probability, min_speech_ms):
             self._at(boundary)
         if over_us or self._interjections.is_open:
-            self._interjections.follow(endpointer.run_start, end, self._turn)
+            self._interjections.follow(endpointer.run_start, end, self.turn)
 
     def hint(self, hint: TurnHint) -> None:
-        if self._endpointer and self._turn and hint.turn_id == self._turn.item_id:
+        if self._endpointer and self.turn and hint.turn_id == self.turn.item_id:
             self._endpointer.hint(hint.probability >= self._config.turn.complete_threshold)
 
     def heard(self, heard: Heard) -> None:
         """Take in the recogniser's words for the turn, partial or whole."""
-        turn = self._turn
+        turn = self.turn
         if turn is None or not self._asking.expects(heard, turn):
             return
         is_whole = heard.is_final and heard.end_sample >= turn.end_sample > 0
@@ -124,16 +124,16 @@ class Listening:
         Raises:
             ProtocolError: less than 100 ms of sound were given.
         """
-        if self._turn and self._turn.is_tentative:
-            self._promote(self._turn)
+        if self.turn and self.turn.is_tentative:
+            self._promote(self.turn)
         end = self._buffer.position
-        start = self._turn.start_sample if self._turn else self._free_from
+        start = self.turn.start_sample if self.turn else self._free_from
         if end - start < MIN_COMMIT_SAMPLES:
             raise ProtocolError(
                 "the input audio buffer holds less than 100 ms of audio",
                 "input_audio_buffer_commit_empty",
             )
-        item_id = self._turn.item_id if self._turn else self._out.new_id("item")
+        item_id = self.turn.item_id if self.turn else self._out.new_id("item")
         turn = self._close(Turn(item_id, start, is_manual=True), end)
         self._listener.on_committed(turn)
         self._asking.for_all_words(turn)
@@ -164,7 +164,7 @@ class Listening:
     # ---- inside
 
     def _heard_all(self, turn: Turn, heard: Heard) -> None:
-        self._turn = turn = replace(turn, text=heard.text, language=heard.language)
+        self.turn = turn = replace(turn, text=heard.text, language=heard.language)
         if turn.is_closed:
             self._finish(turn)
         elif heard.text:
@@ -188,39 +188,39 @@ class Listening:
                 self._begin(boundary.at_sample)
             case _ if self.is_awaiting_words:
                 return
-            case "paused" if self._turn:
-                self._pause(self._turn, boundary.at_sample)
-            case "resumed" if self._turn:
-                self._turn = replace(self._turn, end_sample=0, text=None)
-                if not self._turn.is_tentative:
+            case "paused" if self.turn:
+                self._pause(self.turn, boundary.at_sample)
+            case "resumed" if self.turn:
+                self.turn = replace(self.turn, end_sample=0, text=None)
+                if not self.turn.is_tentative:
                     self._listener.on_resumed()
-            case "ended" if self._turn:
-                self._close(self._turn, self._turn.end_sample)
-                if self._turn.text is not None:
-                    self._finish(self._turn)
+            case "ended" if self.turn:
+                self._close(self.turn, self.turn.end_sample)
+                if self.turn.text is not None:
+                    self._finish(self.turn)
 
     def _begin(self, at_sample: int) -> None:
-        if self._turn is not None:
-            self._reopen(self._turn)
+        if self.turn is not None:
+            self._reopen(self.turn)
             return
         detection = self.options.turn_detection
         padding_ms = detection.prefix_padding_ms if detection else 0
         start = max(at_sample - padding_ms * RATE_HZ // 1000, self._free_from)
-        turn = self._turn = Turn(self._out.new_id("item"), start, is_tentative=True)
+        turn = self.turn = Turn(self._out.new_id("item"), start, is_tentative=True)
         self._num_shown, self._next_partial = 0, at_sample + self._partial_samples
         if not self._is_over_us:
             self._promote(turn)
 
     def _pause(self, turn: Turn, at_sample: int) -> None:
         ended_ms = self._wall_ms(at_sample)
-        self._turn = replace(turn, end_sample=at_sample, speech_end_ms=ended_ms, text=None)
+        self.turn = replace(turn, end_sample=at_sample, speech_end_ms=ended_ms, text=None)
         self._asking.for_all_words(turn)
         if not turn.is_tentative:
             self._asking.whether_finished(turn)
 
     def _settle(self) -> None:
         """It took too long to find out what a sound is: whoever still speaks goes on."""
-        turn, endpointer = self._turn, self._endpointer
+        turn, endpointer = self.turn, self._endpointer
         if turn and turn.is_tentative and endpointer and endpointer.state == "speaking":
             self._promote(turn)
         else:
@@ -230,13 +230,13 @@ class Listening:
     def _is_over_us(self) -> bool:
         """What the user says now is said over our speech, and might interrupt it."""
         detection = self.options.turn_detection
-        is_undecided = self._turn is None or self._turn.is_tentative
+        is_undecided = self.turn is None or self.turn.is_tentative
         is_possible = is_undecided and self._interjections.is_possible
         return bool(is_possible and detection and detection.interrupts_response)
 
     def _promote(self, turn: Turn) -> Turn:
         """It is a turn: the user takes the floor."""
-        turn = self._turn = replace(turn, is_tentative=False)
+        turn = self.turn = replace(turn, is_tentative=False)
         self._out.emit(SpeechStarted(turn.item_id, turn.start_sample * 1000 // RATE_HZ))
         self._listener.on_began()
         self._interjections.end()
@@ -248,7 +248,7 @@ class Listening:
         """The user goes on while a turn thought over still waits for its words."""
         if turn.is_manual:  # the client has said that it is over; this is heard afterwards
             return
-        self._turn = replace(turn, end_sample=0, text=None, is_closed=False)
+        self.turn = replace(turn, end_sample=0, text=None, is_closed=False)
         if not turn.is_tentative:
             self._out.emit(SpeechStarted(turn.item_id, turn.start_sample * 1000 // RATE_HZ))
             self._listener.on_resumed()
@@ -268,7 +268,7 @@ class Listening:
     def _close(self, turn: Turn, end: int) -> Turn:
         ended_ms = turn.speech_end_ms or self._wall_ms(end)
         turn = replace(turn, end_sample=end, speech_end_ms=ended_ms, is_closed=True)
-        self._turn, self._free_from = turn, end
+        self.turn, self._free_from = turn, end
         if self._endpointer:
             self._endpointer.stop()
         if not (turn.is_manual or turn.is_tentative):
@@ -284,7 +284,7 @@ class Listening:
         self._listener.on_turn(turn)
 
     def _forget(self) -> None:
-        self._turn = None
+        self.turn = None
         self._asking.drop()
         if self._endpointer:
             self._endpointer.stop()

@@ -36,8 +36,8 @@ _SYNONYMS: Final = {
 }  # fmt: skip
 _ANYTHING: Final = ("thing", "object", "item", "it", "this", "that", "these", "those")
 _NOTHING: Final = ("i", "you", "we", "they", "he", "she", "it")
-_KNOWN: Final = {*LABELS, "espresso", "fish", "snake", "spider", "rabbit", "monkey", "finger", "hand",
-                 *_ANYTHING}  # fmt: skip
+_KNOWN: Final = {*LABELS, "espresso", "fish", "snake", "spider", "rabbit", "monkey", "finger",
+                 "hand", *_ANYTHING}  # fmt: skip
 
 Fact = Callable[[Seen, str], str]
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from omni.events import Item, Part, ResponseDone, Timings, Usage
 from omni.media.playout import RATE_HZ, Playout
-from omni.types import Message, SpeechOptions, Token
+from omni.types import Message, Prompt, SpeechOptions, Token
 
 Status = Literal["completed", "cancelled", "incomplete", "failed"]
 Reason = Literal["turn_detected", "client_cancelled", "max_output_tokens"]
@@ -76,4 +76,18 @@ def done_event(reply: Reply, status: Status, reason: Reason | None) -> ResponseD
         reply.timings,
         code,
         message,
+    )
+
+
+def prompt_for(reply: Reply, stamp: tuple[str, int, int]) -> Prompt:
+    """The request for a reply, or for the rest of one that was begun."""
+    options = reply.options
+    return Prompt(
+        *stamp,
+        reply.response_id,
+        reply.messages,
+        options.max_tokens,
+        options.temperature,
+        options.speech if reply.is_spoken else None,
+        prefix=reply.text,
     )

@@ -11,7 +11,7 @@ from typing import Literal
 from omni.config import OmniConfig
 from omni.dialog.history import History, with_text
 from omni.dialog.outbox import Outbox
-from omni.dialog.reply import Reason, Reply, ReplyOptions, Status, done_event
+from omni.dialog.reply import Reason, Reply, ReplyOptions, Status, done_event, prompt_for
 from omni.dialog.voice import Voice
 from omni.events import (
     Failed,
@@ -26,7 +26,7 @@ from omni.events import (
     ResponseText,
 )
 from omni.media.playout import RATE_HZ, Playout
-from omni.types import Message, Prompt, Say, Speech, StageReport, Token
+from omni.types import Message, Say, Speech, StageReport, Token
 
 
 class Replying:
@@ -55,6 +55,11 @@ class Replying:
         return self._reply is not None and self._reply.state == "held"
 
     @property
+    def is_idle(self) -> bool:
+        """No reply is being made or still heard."""
+        return self._reply is None
+
+    @property
     def response_id(self) -> str | None:
         """The active reply's id."""
         return self._reply.response_id if self._reply and self.is_active else None
@@ -66,14 +71,20 @@ class Replying:
 
         `speech_end_ms`: wall clock of the user's last speech sample, from which latency counts.
         """
-        self._drop_tail()
-        ids = (self._out.new_id("resp"), self._out.new_id("item"))
-        reply = self._reply = Reply(ids, options, Playout(self._lead_ms))
+        reply = self._new_reply(options, speech_end_ms)
         reply.messages = messages
-        self.voice.take(reply)
-        self._speech_end_ms = speech_end_ms
         self._mark(reply, "recognised_ms")
         self._prompt(reply)
+
+    def announce(self, text: str, options: ReplyOptions) -> None:
+        """Say something that nobody asked for just now."""
+        reply = self._new_reply(options, self._out.clock.now_ms())
+        reply.text = text
+        stamp = (*self._out.stamp, reply.response_id)
+        reply.last_token = Token(*stamp, 0, text, options.speech, "stop")
+        if reply.is_spoken:
+            self._say(reply, text)
+        self.release()
 
     def release(self) -> None:
         """The turn is surely over: show the reply, and whatever of it exists already."""
@@ -169,20 +180,17 @@ class Replying:
 
     # ---- inside
 
+    def _new_reply(self, options: ReplyOptions, speech_end_ms: float) -> Reply:
+        self._drop_tail()
+        ids = (self._out.new_id("resp"), self._out.new_id("item"))
+        reply = self._reply = Reply(ids, options, Playout(self._lead_ms))
+        self.voice.take(reply)
+        self._speech_end_ms = speech_end_ms
+        return reply
+
     def _prompt(self, reply: Reply) -> None:
         reply.waits_since_ms = self._out.clock.now_ms()
-        options = reply.options
-        self._out.send(
-            Prompt(
-                *self._out.stamp,
-                reply.response_id,
-                reply.messages,
-                options.max_tokens,
-                options.temperature,
-                options.speech if reply.is_spoken else None,
-                prefix=reply.text,
-            )
-        )
+        self._out.send(prompt_for(reply, self._out.stamp))
 
     def _say(self, reply: Reply, text: str) -> None:
         reply.waits_since_ms = self._out.clock.now_ms()

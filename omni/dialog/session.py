@@ -15,6 +15,7 @@ from omni.dialog.options import SessionOptions
 from omni.dialog.outbox import Outbox
 from omni.dialog.reply import ReplyOptions
 from omni.dialog.replying import Replying
+from omni.dialog.sight import Sight
 from omni.dialog.turn import Turn
 from omni.errors import ProtocolError
 from omni.events import (
@@ -28,7 +29,6 @@ from omni.events import (
     ItemRetrieved,
     ItemTruncated,
     Part,
-    PictureSeen,
     TranscriptDone,
 )
 from omni.types import (
@@ -36,7 +36,6 @@ from omni.types import (
     Chunk,
     Heard,
     Message,
-    PictureChunk,
     Prompt,
     Samples,
     Seen,
@@ -76,7 +75,8 @@ class Session:
         self._history = History(config.turn.overlap.marker)
         self._replying = Replying(self._out, self._history, config)
         self._listening = Listening(self._out, self, self._replying.voice, config, options)
-        self._wanted: ResponseRequest | None = None  # asked for while words are still awaited
+        self._sight = Sight(self._out, config.brain.see)
+        self._wanted: ResponseRequest | None = None  # asked for while words or sights are awaited
         self._warm_up()
 
     @property
@@ -99,10 +99,8 @@ class Session:
 
     def show(self, encoded: bytes, captured_ms: int | None = None) -> str:
         """A picture (JPEG, PNG or WebP) for the eyes; returns its id."""
-        picture_id = self._out.new_id("pic")
         at_ms = self._listening.position_ms if captured_ms is None else captured_ms
-        self._out.send(PictureChunk(*self._out.stamp, picture_id, encoded, at_ms))
-        return picture_id
+        return self._sight.show(encoded, at_ms)
 
     def receive(self, chunk: Chunk) -> None:
         """Anything that a stage sent to the gateway."""
@@ -116,7 +114,7 @@ class Session:
             case Token() | Speech():
                 self._replying.receive(chunk)
             case Seen():
-                self._out.emit(PictureSeen(chunk.picture_id, chunk.note, chunk.captured_ms))
+                self._sight.seen(chunk)
             case StageReport():
                 self._stage_report(chunk)
 
@@ -124,6 +122,11 @@ class Session:
         """Time has passed: release sound, check deadlines. Every 20 ms."""
         self._listening.tick()
         self._replying.tick()
+        if self._wanted and not self._is_awaiting and not self._replying.is_active:
+            wanted, self._wanted = self._wanted, None
+            self.respond(wanted)
+        if self._sight.has_notice and self._listening.turn is None and self._replying.is_idle:
+            self._replying.announce(self._sight.take_notice(), self._reply_options())
 
     # ---- the client
 
@@ -147,6 +150,7 @@ class Session:
         previous = self._history.add(item, previous_item_id)
         self._out.emit(ItemAdded(item, previous))
         self._out.emit(ItemDone(item, previous))
+        self._sight.look_at(item, self._listening.position_ms)
 
     def retrieve_item(self, item_id: str) -> None:
         self._out.emit(ItemRetrieved(self._history.get(item_id)))
@@ -176,9 +180,10 @@ class Session:
                 f"conversation already has an active response: {self._replying.response_id}",
                 "conversation_already_has_active_response",
             )
-        if self._listening.is_awaiting_words:
+        if self._is_awaiting:
             self._wanted = request
             return
+        self._sight.heed(self._history.last(), self._history)
         self._replying.interrupt("client_cancelled")  # a held one gives way
         now_ms = self._out.clock.now_ms()
         self._begin(request, self._messages(request.instructions), now_ms)
@@ -200,6 +205,7 @@ class Session:
     # ---- Listener: what the user's voice does
 
     def on_began(self) -> None:
+        self._sight.began()
         detection = self.options.turn_detection
         if detection and detection.interrupts_response:
             self._replying.interrupt("turn_detected")
@@ -207,7 +213,8 @@ class Session:
     def on_likely_end(self, turn: Turn) -> None:
         detection = self.options.turn_detection
         if detection and detection.creates_response and not self._replying.is_active:
-            messages = (*self._messages(None), Message("user", turn.text or ""))
+            words = " ".join(filter(None, (turn.text, self._sight.aside(turn.text or ""))))
+            messages = (*self._messages(None), Message("user", words))
             self._begin(ResponseRequest(), messages, turn.speech_end_ms)
 
     def on_resumed(self) -> None:
@@ -232,6 +239,7 @@ class Session:
         previous = self._history.replace(item)
         self._out.emit(TranscriptDone(turn.item_id, text, turn.language, turn.duration_s))
         self._out.emit(ItemDone(item, previous))
+        self._sight.heed(item, self._history)
         self._answer(turn)
 
     # ---- inside
@@ -252,6 +260,10 @@ class Session:
         if self._replying.is_held:
             self._replying.interrupt("turn_detected")
 
+    @property
+    def _is_awaiting(self) -> bool:
+        return self._listening.is_awaiting_words or self._sight.is_awaited
+
     def _messages(self, instructions: str | None) -> tuple[Message, ...]:
         budget = self._config.brain.think.context_tokens - self.options.max_output_tokens
         return self._history.messages(instructions or self.options.instructions, budget)
@@ -259,15 +271,17 @@ class Session:
     def _begin(
         self, request: ResponseRequest, messages: tuple[Message, ...], speech_end_ms: float
     ) -> None:
+        self._replying.begin(messages, self._reply_options(request), speech_end_ms)
+
+    def _reply_options(self, request: ResponseRequest = ResponseRequest()) -> ReplyOptions:
         options = self.options
-        reply_options = ReplyOptions(
+        return ReplyOptions(
             request.modality or options.modality,
             SpeechOptions(request.voice or options.voice, options.speed),
             request.max_output_tokens or options.max_output_tokens,
             options.temperature,
             request.metadata,
         )
-        self._replying.begin(messages, reply_options, speech_end_ms)
 
     def _warm_up(self) -> None:
         """Let the core take in the context there is, before anybody waits for it."""
@@ -282,4 +296,5 @@ class Session:
         elif report.stage in ("think", "speak"):
             self._replying.stage_report(report)
         elif report.state == "failed":
-            self._out.emit(Failed("stage_failed", f"{report.stage} failed"))
+            self._sight.give_up()
+            self._out.emit(Failed("stage_failed", report.message or f"{report.stage} failed"))

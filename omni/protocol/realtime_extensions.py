@@ -5,6 +5,8 @@ Only then: older stock clients break on names that they do not know.
 
 from typing import Final, Literal
 
+from pydantic import BaseModel
+
 from omni import events
 from omni.protocol.realtime_events import ServerEvent
 
@@ -23,6 +25,16 @@ class ResponseTimings(ServerEvent):
     first_audio_ms: float | None
 
 
+class ThingSeen(BaseModel):
+    """`box`: left, top, right, bottom as fractions of the picture; the id stays while in view."""
+
+    track_id: int
+    label: str
+    colour: str
+    box: tuple[float, float, float, float]
+    probability: float
+
+
 class ImageSeen(ServerEvent):
     """What the eyes found in a picture."""
 
@@ -30,6 +42,8 @@ class ImageSeen(ServerEvent):
     image_id: str
     note: str
     captured_ms: int
+    things: list[ThingSeen]
+    text: str
 
 
 def extended(event: events.Event) -> list[ServerEvent]:
@@ -46,7 +60,25 @@ def extended(event: events.Event) -> list[ServerEvent]:
                     first_audio_ms=timings.first_audio_ms,
                 )
             ]
-        case events.PictureSeen(picture_id=picture_id, note=note, captured_ms=captured_ms):
-            return [ImageSeen(image_id=picture_id, note=note, captured_ms=captured_ms)]
+        case events.PictureSeen():
+            things = [
+                ThingSeen(
+                    track_id=thing.track_id,
+                    label=thing.label,
+                    colour=thing.colour,
+                    box=thing.box,
+                    probability=round(thing.probability, 3),
+                )
+                for thing in event.things
+            ]
+            return [
+                ImageSeen(
+                    image_id=event.picture_id,
+                    note=event.note,
+                    captured_ms=event.captured_ms,
+                    things=things,
+                    text=event.text,
+                )
+            ]
         case _:
             return []

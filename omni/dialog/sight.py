@@ -1,0 +1,148 @@
+"""The session's eyes: pictures on their way, what was last seen, and what is said about it.
+
+Hides when a picture is waited for, how long it counts as the present, and what the LLM is told.
+Laws: no reply waits longer than `WAIT_MS` for a picture; a sight that the user wants to be told of
+is told once.
+"""
+
+from typing import Final
+
+from omni.config import SeeConfig
+from omni.dialog import looking
+from omni.dialog.describing import with_article
+from omni.dialog.history import History
+from omni.dialog.outbox import Outbox
+from omni.dialog.scene import SURE, describe
+from omni.events import Item, PictureSeen
+from omni.types import PictureChunk, Seen
+
+WAIT_MS: Final = 3000
+CAMERA_MS: Final = 15_000  # a camera that showed nothing for so long is off
+STILL_MS: Final = 120_000  # a picture in a message stays in mind longer
+NOTICE_MS: Final = 10_000  # later, what was to be told is no news
+_MAX_WATCHES: Final = 8
+
+
+class Sight:
+    """Args:
+    outbox: where events and chunks go.
+    config: whether there are eyes at all.
+    """
+
+    def __init__(self, outbox: Outbox, config: SeeConfig) -> None:
+        self._out = outbox
+        self._is_enabled = config.enabled
+        self._seen: Seen | None = None
+        self._counts_until_ms = 0.0
+        self._awaited: dict[str, float] = {}  # picture → deadline
+        self._looks_closely = False
+        self._watches: list[str] = []
+        self._notice = ("", 0.0)
+        self._prepared = ("", "", 0.0)  # text, aside, and when
+
+    @property
+    def is_awaited(self) -> bool:
+        """What a picture shows is not known yet, and somebody waits for it."""
+        now_ms = self._out.clock.now_ms()
+        return any(deadline_ms > now_ms for deadline_ms in self._awaited.values())
+
+    def show(self, encoded: bytes, captured_ms: int) -> str:
+        """A camera's picture; the first one of a turn is looked at closely. Returns its id."""
+        is_asked, self._looks_closely = self._looks_closely, False
+        return self._send(encoded, captured_ms, CAMERA_MS, is_asked=is_asked)
+
+    def look_at(self, item: Item, captured_ms: int) -> None:
+        """The pictures of a message: what they show will be waited for."""
+        for part in item.parts:
+            if part.image is not None and self._is_enabled:
+                picture_id = self._send(part.image, captured_ms, STILL_MS, is_asked=True)
+                self._awaited[picture_id] = self._out.clock.now_ms() + WAIT_MS
+
+    def began(self) -> None:
+        """The user speaks, perhaps about what they show."""
+        self._looks_closely = True
+        self._prepared = ("", "", 0.0)
+
+    def seen(self, seen: Seen) -> None:
+        """Take in what the eyes found."""
+        self._awaited.pop(seen.picture_id, None)
+        self._seen = seen
+        self._out.emit(
+            PictureSeen(seen.picture_id, seen.note, seen.captured_ms, seen.things, seen.text)
+        )
+        for label in self._watches:
+            if self._is_in_view(label):
+                self._watches.remove(label)
+                self._notice = (self._told_of(label), self._out.clock.now_ms())
+                break
+
+    def give_up(self) -> None:
+        """A picture could not be seen; nobody need wait for it."""
+        self._awaited.clear()
+
+    def heed(self, item: Item | None, history: History) -> None:
+        """Put what can be said to the user's message beside it, and do what it asks of the eyes."""
+        if item is None or item.role != "user" or history.has_aside(item.item_id):
+            return
+        has_picture = any(part.image is not None for part in item.parts)
+        history.set_aside(item.item_id, self.aside(item.text, has_picture=has_picture))
+        label = looking.wanted_sight(item.text)
+        if label and not self._is_in_view(label) and label not in self._watches:
+            self._watches = [*self._watches, label][-_MAX_WATCHES:]
+
+    def aside(self, text: str, *, has_picture: bool = False) -> str:
+        """What the LLM is told beside the user's words; empty unless they concern sight.
+
+        The same words get the same aside for a while, so that a reply that was prepared stays good.
+        """
+        now_ms = self._out.clock.now_ms()
+        before, said, at_ms = self._prepared
+        if before != text or now_ms - at_ms > WAIT_MS:
+            said = self._aside(text.strip(), has_picture=has_picture)
+            self._prepared = (text, said, now_ms)
+        return said
+
+    def take_notice(self) -> str:
+        """What the user wanted to be told of and has now come into view; once."""
+        (said, _), self._notice = self._notice, ("", 0.0)
+        return said
+
+    @property
+    def has_notice(self) -> bool:
+        said, since_ms = self._notice
+        return bool(said) and self._out.clock.now_ms() - since_ms <= NOTICE_MS
+
+    # ---- inside
+
+    def _send(self, encoded: bytes, captured_ms: int, counts_ms: int, *, is_asked: bool) -> str:
+        picture_id = self._out.new_id("pic")
+        self._counts_until_ms = max(self._counts_until_ms, self._out.clock.now_ms() + counts_ms)
+        if self._is_enabled:
+            self._out.send(
+                PictureChunk(*self._out.stamp, picture_id, encoded, captured_ms, is_asked)
+            )
+        return picture_id
+
+    @property
+    def _present(self) -> Seen | None:
+        """What is in view, if anything still is."""
+        return self._seen if self._out.clock.now_ms() < self._counts_until_ms else None
+
+    def _aside(self, text: str, *, has_picture: bool) -> str:
+        seen = self._present
+        if seen is not None and seen.embeddings is not None:
+            return ""  # an omni-modal brain sees for itself
+        if label := looking.wanted_sight(text):
+            told = self._told_of(label) if self._is_in_view(label) else ""
+            said = told or f"I will tell you when I see {with_article(label)}."
+        elif not (said := looking.answer(text, seen)):
+            return f"[The picture: {looking.summary(seen)}]" if seen and has_picture else ""
+        return f"[Answer with this: {said}]"
+
+    def _is_in_view(self, label: str) -> bool:
+        things = self._present.things if self._present else ()
+        return any(thing.probability >= SURE for thing in looking.find(things, label))
+
+    def _told_of(self, label: str) -> str:
+        things = self._present.things if self._present else ()
+        return f"I see {describe(tuple(looking.find(things, label)[:1]))}."
