@@ -41,7 +41,9 @@ class ServerConfig(Section):
     max_sessions: int = Field(
         4, ge=1, description="further sessions are refused with a clear error"
     )
-    max_message_bytes: int = Field(1 << 20, description="larger websocket messages close with 1009")
+    max_message_bytes: int = Field(
+        16 << 20, description="larger websocket messages close with 1009"
+    )
     idle_timeout_s: float = Field(1800, description="a session without any traffic is closed")
     allowed_origins: tuple[str, ...] = Field(
         (), description="web origins that may connect, besides our own page and loopback"
@@ -80,6 +82,9 @@ class OverlapConfig(Section):
     )
     side_talk_db: float = Field(
         10, description="so much below the user's usual level is not for us"
+    )
+    warm_up_ms: int = Field(
+        3000, description="of our first speech, in which only words halt us: echo cancellers adapt"
     )
     limit_ms: int = Field(2500, description="undecided for longer, the louder party goes on")
     marker: str = Field("", description="shown to the model after words that were cut off")

@@ -13,11 +13,13 @@ from omni.dialog.outbox import Outbox
 from omni.dialog.overlap import Evidence, Verdict, is_echo, judge
 from omni.dialog.turn import RATE_HZ, Turn
 from omni.media.buffer import SampleBuffer
+from omni.media.echo import WINDOW_MS
 from omni.media.level import level_db
-from omni.types import Heard
+from omni.types import Activity, Heard, Samples
 
 RELAX_MS: Final = 128  # silence after which a sound too short to be listened to is over
 PROBE_EVERY_MS: Final = 160
+ECHO_FROM: Final = 0.2  # speech probability from which it is worth while to look for an echo
 MAX_PROBE_S: Final = 4.0  # the end of a long sound is enough to judge it by
 LEARNING_RATE: Final = 0.5  # of the user's usual level, by turn
 
@@ -32,6 +34,9 @@ class Floor(Protocol):
     @property
     def said(self) -> str:
         """Our most recent words that the user can have heard."""
+
+    def is_echo(self, heard: Samples, end_ms: float) -> bool:
+        """Whether a sound, float32 [n] at 16 kHz and heard until `end_ms`, is ours coming back."""
 
     def duck(self) -> None: ...
 
@@ -83,6 +88,16 @@ class Interjections:
     def is_overdue(self) -> bool:
         waited_ms = self._out.clock.now_ms() - self._since_ms
         return self.is_open and waited_ms > self._config.limit_ms
+
+    def voice_in(self, activity: Activity) -> float:
+        """Probability that a window holds speech of the user's; our own echo does not count."""
+        if activity.probability < ECHO_FROM:
+            return activity.probability
+        end = activity.end_sample
+        heard = self._buffer.slice(end - WINDOW_MS * RATE_HZ // 1000, end)
+        age_ms = (self._buffer.position - end) * 1000 / RATE_HZ
+        is_echo = self._floor.is_echo(heard, self._out.clock.now_ms() - age_ms)
+        return 0.0 if is_echo else activity.probability
 
     def follow(self, run_start: int | None, end_sample: int, turn: Turn | None) -> None:
         """Another window of the sound (its run of voice began at `run_start`), or of silence.

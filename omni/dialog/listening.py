@@ -96,7 +96,7 @@ class Listening:
         endpointer.pause_ms = limits.speculate_after_ms
         if over_us:
             min_speech_ms, endpointer.pause_ms = limits.overlap.listen_after_ms, OVERLAP_PAUSE_MS
-        if boundary := endpointer.feed(end, activity.probability, min_speech_ms):
+        if boundary := endpointer.feed(end, self._interjections.voice_in(activity), min_speech_ms):
             self._at(boundary)
         if over_us or self._interjections.is_open:
             self._interjections.follow(endpointer.run_start, end, self.turn)

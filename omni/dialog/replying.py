@@ -228,6 +228,7 @@ class Replying:
     def _release_audio(self, reply: Reply, now_ms: float) -> None:
         playout = reply.playout
         for samples in playout.release(now_ms):
+            self.voice.speak(samples)
             if reply.timings.first_audio_ms is None:
                 self._mark(reply, "first_audio_ms")
                 self._out.emit(PlayoutStarted(reply.response_id))

@@ -1,6 +1,7 @@
 """Our own voice as the user's sounds may change it: lowered, held, restored; and what it said last.
 
-Outlives the replies it speaks, for their echo does.
+Outlives the replies it speaks, for their echo does. Law: in the first seconds of our speech, while
+the client's echo canceller adapts, a sound without words does not hold us.
 """
 
 from typing import Final
@@ -8,6 +9,9 @@ from typing import Final
 from omni.clock import Clock
 from omni.config import OverlapConfig
 from omni.dialog.reply import Reply
+from omni.media.echo import EchoGuard
+from omni.media.playout import RATE_HZ
+from omni.types import Samples
 
 SAID_CHARS: Final = 300
 ECHO_MS: Final = 2000  # after its end, a reply may still come back as an echo
@@ -27,6 +31,8 @@ class Voice:
         self._reply: Reply | None = None
         self._said = ""
         self._ended_ms = 0.0
+        self._guard = EchoGuard()
+        self._spoken_ms = 0.0  # in the whole session
 
     @property
     def is_taken(self) -> bool:
@@ -44,11 +50,21 @@ class Voice:
         """From now on this reply is spoken."""
         self._reply = reply
 
+    def speak(self, samples: Samples) -> None:
+        """Sound of the reply was released, float32 [n] at 24 kHz."""
+        self._guard.play(samples, self._clock.now_ms())
+        self._spoken_ms += len(samples) * 1000 / RATE_HZ
+
     def leave(self) -> None:
-        """The reply has ended."""
+        """The reply has ended; what was released of it and not played yet never is."""
         if self._reply:
             self._said, self._ended_ms = _said(self._reply), self._clock.now_ms()
+            self._guard.clear(self._ended_ms)
             self._reply = None
+
+    def is_echo(self, heard: Samples, end_ms: float) -> bool:
+        """Whether a sound, float32 [n] at 16 kHz and heard until `end_ms`, is ours coming back."""
+        return self._guard.is_echo(heard, end_ms)
 
     def duck(self) -> None:
         if self._reply:
@@ -56,7 +72,7 @@ class Voice:
             self._reply.playout.duck(gain, self._config.duck_lead_ms)
 
     def hold(self) -> None:
-        if self._reply:
+        if self._reply and self._spoken_ms >= self._config.warm_up_ms:
             self._reply.playout.hold()
 
     def restore(self) -> None:

@@ -15,7 +15,7 @@ from omni.dialog.options import SessionOptions, default_options
 from omni.dialog.session import Session
 from omni.events import Event
 from omni.stages.stub import StubHear, stub_stage
-from omni.types import DESTINATIONS, REPLY_CHUNKS, STAGES, Chunk, Fence, StageName
+from omni.types import DESTINATIONS, REPLY_CHUNKS, STAGES, Chunk, Fence, Samples, StageName
 
 E = TypeVar("E")
 FRAME = 320  # 20 ms at 16 kHz
@@ -89,12 +89,16 @@ class Talk:
 
     def _feed(self, level: float, seconds: float) -> None:
         for _ in range(round(seconds * 50)):
-            self.session.feed(np.full(FRAME, level, np.float32))
-            self._pump()
-            self.clock.advance(20)
-            self._deliver_late()
-            self.session.tick()
-            self._pump()
+            self.hear(np.full(FRAME, level, np.float32))
+
+    def hear(self, frame: Samples) -> None:
+        """What the microphone takes up in the next 20 ms, float32 [n] at 16 kHz."""
+        self.session.feed(frame)
+        self._pump()
+        self.clock.advance(20)
+        self._deliver_late()
+        self.session.tick()
+        self._pump()
 
     def _pump(self) -> None:
         """Run session and stages until nothing more happens."""

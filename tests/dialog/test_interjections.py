@@ -18,6 +18,7 @@ from omni.events import (
     SpeechStarted,
     TranscriptDone,
 )
+from omni.media.echo import EchoGuard
 from omni.types import Prompt
 from tests.dialog.talk import Talk
 
@@ -27,7 +28,8 @@ RATE_HZ = 24000
 
 
 def config(*overrides: str) -> OmniConfig:
-    return load("stub", [f"brain.stub.reply='{REPLY}'", *overrides])
+    quick = "turn.overlap.warm_up_ms=0"
+    return load("stub", [f"brain.stub.reply='{REPLY}'", quick, *overrides])
 
 
 def answered(*overrides: str, hear_ms: float = 0.0) -> Talk:
@@ -152,6 +154,44 @@ def test_assent_that_turns_into_more_interrupts() -> None:
     talk.speak(0.4, "yeah")
     talk.speak(0.6, "yeah but what about the rest")
     assert talk.of(ResponseDone)[0].reason == "turn_detected"
+
+
+def hear_ourselves(talk: Talk, delay_ms: int, level_db: float) -> None:
+    """Play the whole reply into a microphone that hears it that much later and fainter."""
+    gain = 10 ** (level_db / 20)
+    line = [np.zeros(320, np.float32)] * (delay_ms // 20)
+    num_known = len(talk.of(ResponseAudio))
+    for _ in range(400):
+        released = talk.of(ResponseAudio)[num_known:]
+        num_known += len(released)
+        for event in released:
+            at = np.arange(0, len(event.samples), 1.5)
+            heard = np.interp(at, np.arange(len(event.samples)), event.samples)
+            line.append(np.asarray(gain * heard, np.float32))
+        talk.hear(line.pop(0) if line else np.zeros(320, np.float32))
+
+
+@pytest.mark.parametrize("delay_ms", [0, 60, 300])
+def test_our_own_voice_in_the_microphone_does_not_stop_us(
+    delay_ms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk = answered()
+    hear_ourselves(talk, delay_ms, -10)
+    assert [done.status for done in talk.of(ResponseDone)] == ["completed"]
+    assert not silences(talk)
+
+    monkeypatch.setattr(EchoGuard, "likeness", lambda *_: 0.0)
+    talk = answered()
+    talk.ear.words = None
+    hear_ourselves(talk, delay_ms, -10)
+    assert silences(talk) or talk.of(ResponseDone)[0].status == "cancelled"  # the guard it was
+
+
+def test_a_voice_alone_does_not_hold_us_while_echo_cancellers_adapt() -> None:
+    talk = answered("turn.overlap.warm_up_ms=3000")
+    talk.held.add("hear")
+    talk.speak(1.0)
+    assert not silences(talk)
 
 
 def test_our_own_words_coming_back_make_no_turn() -> None:
