@@ -133,8 +133,20 @@ Result = TypeVar("Result")
 Work = Generator[Wish | Emit, Any, Result]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Room:
+    """Memory set aside at the start: contexts, and the rows each can hold.
+
+    `speech_tokens` are rows of one turn's speech, about 35 a second; a longer turn rolls over.
+    """
+
+    num_sessions: int
+    context_tokens: int
+    speech_tokens: int = 2048
+
+
 class Brain:
-    """All models of a checkpoint on one device, with room for `num_sessions` sessions.
+    """All models of a checkpoint on one device.
 
     Args:
         vocoder: None where nothing is to be heard.
@@ -145,8 +157,7 @@ class Brain:
         model: MiniCPMO,
         tokens: Tokens,
         vocoder: Vocoder | None,
-        num_sessions: int,
-        context_tokens: int,
+        room: Room,
     ) -> None:
         config = model.config
         self.config = config
@@ -154,9 +165,9 @@ class Brain:
         self.vocoder = vocoder
         self.ear = Ear(model.apm, model.audio_projection_layer, config.audio_pool)
         self.eye = Eye(model.vpm, model.resampler, config.slicing)
-        self.llm = LanguageModel(model.llm, num_sessions, context_tokens)
-        speech_tokens = config.speech.backbone.max_position_embeddings
-        self.talker = Talker(model.tts, num_sessions, speech_tokens)
+        self.llm = LanguageModel(model.llm, room.num_sessions, room.context_tokens)
+        most = config.speech.backbone.max_position_embeddings
+        self.talker = Talker(model.tts, room.num_sessions, min(room.speech_tokens, most))
 
     def answer(self, wishes: Sequence[Wish]) -> list[Any]:
         """Answer wishes of one kind in as few passes as they allow."""

@@ -27,6 +27,11 @@ class Context:
         """Where the next row will be."""
         return self.engine.pool.position(self.slot)
 
+    @property
+    def room(self) -> int:
+        """Rows it can still take."""
+        return self.engine.pool.slot_tokens - len(self)
+
     def clear(self) -> None:
         self.engine.pool.truncate(self.slot, 0)
 

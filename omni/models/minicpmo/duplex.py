@@ -95,7 +95,11 @@ class Duplex:
             raise
         session = DuplexSession(context, voice, stream, decision, speech, window)
         self._silence(session)
-        yield Feed(context, (*groups, text_group(*suffix)))
+        try:
+            yield Feed(context, (*groups, text_group(*suffix)))
+        except BaseException:
+            session.close()
+            raise
         return session
 
     def unit(self, session: DuplexSession, unit: UnitInput) -> Work[UnitOutput]:
@@ -117,9 +121,7 @@ class Duplex:
         yield Emit(output)
         yield Feed(session.context, (text_group(choice.terminator, self.ids.unit_end),))
         rows = len(session.context) - start
-        session.window.add(
-            UnitRows(session.num_units - 1, rows, choice.ids, choice.terminator == self.ids.listen)
-        )
+        session.window.add(UnitRows(session.num_units - 1, rows, output.ids, output.is_listen))
         session.window.slide(self.brain, session.context, is_turn_open=session.is_turn_open)
         return output
 
@@ -198,6 +200,8 @@ class Duplex:
         states = torch.stack(choice.states) if choice.states else self._no_states()
         speech = self.brain.config.speech
         condition = self.brain.talker.model.condition(choice.ids, states, [speech.audio_bos_id])
+        if session.speech.room < len(condition) + speech.chunk_codes:
+            session.speech.clear()  # a turn longer than the speech LM can remember goes on afresh
         order = SpeechOrder(
             session.speech,
             condition,

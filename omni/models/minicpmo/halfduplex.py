@@ -77,7 +77,11 @@ class HalfDuplex:
         kept = ExactRounds() if rounds is None else rounds
         session = HalfDuplexSession(context, voice, stream, *sources, kept, mel)
         template = self.brain.tokens.message("system", self._marked(system))
-        yield from self._read(session, template, system)
+        try:
+            yield from self._read(session, template, system)
+        except BaseException:
+            session.close()
+            raise
         return session
 
     def read(self, session: HalfDuplexSession, contents: Sequence[Content]) -> Work[None]:
@@ -182,10 +186,10 @@ class HalfDuplex:
         condition = self.brain.talker.model.condition(answer.waiting, states, marks)
         answer.spoken += answer.waiting
         answer.waiting, answer.states = [], []
-        order = SpeechOrder(
-            session.speech, condition, answer.codes, 0, self.rule.max_condition_codes,
-            session.speech_source,
-        )  # fmt: skip
+        if session.speech.room < len(condition) + speech.chunk_codes:
+            session.speech.clear()  # an answer longer than the speech LM can remember
+        most = min(self.rule.max_condition_codes, session.speech.room - len(condition))
+        order = SpeechOrder(session.speech, condition, answer.codes, 0, most, session.speech_source)
         answer.fresh += yield Say(order, self.rule.speech)
         while len(answer.fresh) >= speech.chunk_codes:
             answer.window += answer.fresh[: speech.chunk_codes]
@@ -194,14 +198,14 @@ class HalfDuplex:
             if len(answer.window) >= size:
                 samples = yield Sound(session.stream, tuple(answer.window[:size]), is_last=False)
                 answer.window = answer.window[speech.chunk_codes :]
-                yield Emit(Said(samples, self._fresh_text(answer, is_last=False)))
+                yield Emit(Said(samples.cpu(), self._fresh_text(answer, is_last=False)))
 
     def _last_window(self, session: HalfDuplexSession, answer: Answer) -> Work[None]:
         if not answer.codes:
             return
         codes = (*answer.window, *answer.fresh)
         samples = yield Sound(session.stream, codes, is_last=True)
-        yield Emit(Said(samples, self._fresh_text(answer, is_last=True)))
+        yield Emit(Said(samples.cpu(), self._fresh_text(answer, is_last=True)))
 
     def _fresh_text(self, answer: Answer, *, is_last: bool) -> str:
         """What was not shown yet, without characters whose bytes are still coming."""

@@ -23,9 +23,9 @@ def second(bench: Bench, index: int) -> torch.Tensor:
 class Played:
     """A duplex session whose decisions are given, and what it did."""
 
-    def __init__(self, bench: Bench, rule: DuplexRule) -> None:
+    def __init__(self, bench: Bench, rule: DuplexRule, brain: Brain | None = None) -> None:
         self.bench = bench
-        self.brain: Brain = bench.brain
+        self.brain = brain or bench.brain
         self.duplex = Duplex(self.brain, rule)
         self.session: DuplexSession = run(
             self.brain, self.duplex.open(PROMPT, StubStream(), greedy, greedy)

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from omni.errors import SessionCapacity, StageError
-from omni.models.minicpmo.brain import Brain, Feed, Say
+from omni.models.minicpmo.brain import Brain, Decide, Feed, Room, Say
+from omni.models.minicpmo.checkpoint import load
 from omni.models.minicpmo.duplex import Duplex
-from omni.models.minicpmo.parity.bench import Bench
+from omni.models.minicpmo.parity.bench import Bench, StubVocoder, traced
 from omni.models.minicpmo.parity.pack import WAVE
 from omni.models.minicpmo.prompt import text_group
 from omni.models.minicpmo.sampling import seeded
@@ -19,7 +20,7 @@ from omni.models.minicpmo.unit import DuplexRule, DuplexSession, SystemPrompt, U
 from omni.models.minicpmo.voice import VoicePrompt
 from omni.models.minicpmo.window import WindowRule
 from tests.models.minicpmo.conftest import PACK
-from tests.models.minicpmo.playing import second
+from tests.models.minicpmo.playing import Played, second
 
 NUM_SESSIONS = 4
 NUM_UNITS = 5
@@ -29,7 +30,7 @@ NUM_UNITS = 5
 def speaking(bench: Bench) -> Brain:
     """A brain with the real vocoder in its place."""
     vocoder = load_token2wav(PACK / "token2wav", torch.device("cpu"))
-    return Brain(bench.model, bench.tokens, vocoder, NUM_SESSIONS, 2048)
+    return Brain(bench.model, bench.tokens, vocoder, Room(NUM_SESSIONS, 2048))
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,47 @@ def test_sixty_units_in_a_sliding_window(bench: Bench, brain: Brain) -> None:
         assert len(session.context) == system + sum(u.num_rows for u in session.window.units)
     assert session.window.num_dropped > 40
     assert torch.equal(keys, brain.llm.engine.pool.keys[:, session.context.slot, :, :system])
+    session.close()
+
+
+def test_speech_beyond_its_room_goes_on(bench: Bench) -> None:
+    """The same turn for longer than the speech LM can remember."""
+    small = Brain(bench.model, bench.tokens, StubVocoder(), Room(1, 512, speech_tokens=64))
+    played = Played(bench, DuplexRule(), small)
+    ids = bench.tokens.ids
+    for _ in range(4):
+        output = played.unit([ids.speak, *bench.tokens.encode(" hello"), ids.chunk_eos])
+        assert output.codes
+        assert len(played.session.speech) <= 64
+    played.close()
+
+
+def test_a_session_that_cannot_open_leaves_no_trace(bench: Bench) -> None:
+    brain = Brain(bench.model, bench.tokens, None, Room(1, 16))
+    duplex = Duplex(brain, DuplexRule(is_spoken=False))
+    for _ in range(2):
+        with pytest.raises(StageError, match="exceed the context of 16"):
+            run(brain, duplex.open(SystemPrompt("word " * 20, "."), None, seeded(1), seeded(2)))
+    abandoned = duplex.open(SystemPrompt("a", "b"), None, seeded(1), seeded(2))
+    next(abandoned)
+    abandoned.close()
+    run(brain, duplex.open(SystemPrompt("a", "b"), None, seeded(1), seeded(2))).close()
+
+
+def test_everything_runs_in_bfloat16(bench: Bench) -> None:
+    model = load(PACK, torch.device("cpu"), torch.bfloat16)
+    vocoder = load_token2wav(PACK / "token2wav", torch.device("cpu"))
+    brain = Brain(model, bench.tokens, vocoder, Room(1, 1024))
+    duplex = Duplex(brain, DuplexRule())
+    session = Talk(1).open(bench, duplex)
+    ids = bench.tokens.ids
+    script = iter([ids.speak, *bench.tokens.encode(" hello"), ids.turn_eos, ids.chunk_eos])
+    unit = UnitInput(second(bench, 0), [(bench.pack.inputs["img_hd"], 2)])
+    decided = lambda wish: next(script) if isinstance(wish, Decide) else None  # noqa: E731
+    output = run(brain, traced(duplex.unit(session, unit), [], decided))
+    assert output.text == " hello"
+    assert output.samples.isfinite().all()
+    assert len(output.samples) == 960 * (len(output.codes) + 3)
     session.close()
 
 

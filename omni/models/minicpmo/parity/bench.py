@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from omni.models.minicpmo.brain import Brain, Emit, Feed, Say, Wish, Work
+from omni.models.minicpmo.brain import Brain, Emit, Feed, Room, Say, Wish, Work
 from omni.models.minicpmo.checkpoint import MiniCPMO, load
 from omni.models.minicpmo.parity.pack import Pack
 from omni.models.minicpmo.sampling import Source, greedy
@@ -19,8 +19,7 @@ from omni.models.minicpmo.tokens import Tokens
 Shared = TypeVar("Shared")
 
 _CPU = torch.device("cpu")
-_SESSIONS = 8
-_CONTEXT_TOKENS = 4096
+_ROOM = Room(num_sessions=8, context_tokens=4096, speech_tokens=4096)
 _STUB_SAMPLES = 960  # a code
 _LOOKAHEAD = 3
 
@@ -81,7 +80,7 @@ class Bench:
 
     @cached_property
     def brain(self) -> Brain:
-        return Brain(self.model, self.tokens, StubVocoder(), _SESSIONS, _CONTEXT_TOKENS)
+        return Brain(self.model, self.tokens, StubVocoder(), _ROOM)
 
 
 @contextmanager

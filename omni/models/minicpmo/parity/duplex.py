@@ -23,6 +23,7 @@ from omni.models.minicpmo.unit import (
 )
 
 _SECOND = 24000
+_OTHER_FEEDS = 3  # of a unit: what it perceives, that it speaks, its end
 
 
 class DuplexRun:
@@ -112,12 +113,6 @@ class DuplexRun:
     ) -> dict[str, Any]:
         """Our side of everything discrete a pack says of a unit."""
         feeds = [s for s in steps if isinstance(s.wish, Feed)]
-        sizes = [
-            list(slicing.patch_size(tile, self.bench.brain.eye.slicing))
-            for s in steps
-            if isinstance(s.wish, See)
-            for tile in slicing.cut(s.wish.picture, s.wish.max_slices, self.bench.brain.eye.slicing)
-        ]
         # The release counts the unit's end as generated, the demo does not.
         generated = feeds[-1] if self.tree["variant"] == "release" else feeds[-2]
         wave = self._wave(output)
@@ -132,7 +127,7 @@ class DuplexRun:
             "is_listen": output.is_listen,
             "end_of_turn": output.is_turn_end,
             "text": output.text,
-            "n_tokens": len(session.window.units[-1].said),
+            "n_tokens": max(0, len(feeds) - _OTHER_FEEDS),
             "n_tts_tokens": len(output.codes),
             "condition_ids": list(output.ids),
             "turn_ended_after": not session.is_turn_open,
@@ -146,8 +141,15 @@ class DuplexRun:
             "tts_kv_after": len(session.speech),
             "audio_rle": None if wave is None else run_lengths(wave),
             "mode": _mode(feeds[0]).upper(),
-            "tgt_sizes": sizes,
+            "tgt_sizes": self._tile_sizes(steps),
         }
+
+    def _tile_sizes(self, steps: list[Step]) -> list[list[int]]:
+        """Rows and columns of patches of every tile that was looked at."""
+        rule = self.bench.brain.eye.slicing
+        seen = [s.wish for s in steps if isinstance(s.wish, See)]
+        tiles = [tile for see in seen for tile in slicing.cut(see.picture, see.max_slices, rule)]
+        return [list(slicing.patch_size(tile, rule)) for tile in tiles]
 
     def _wave(self, output: UnitOutput) -> Tensor | None:
         """What the recorded classes returned: at least a second, silence first; the release
