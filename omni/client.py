@@ -30,7 +30,8 @@ SILENT_BELOW = 0.02  # of the loudest 10 ms
 @dataclass(slots=True, eq=False)
 class Exchange:
     """One question and its reply. Latencies in ms from the question's last sound; None: never
-    happened, or cannot be told because nothing was said aloud."""
+    happened, or cannot be told because nothing was said aloud. A question with long pauses may
+    be taken for several turns: `transcript` joins them, the rest is of the last reply."""
 
     transcript: str = ""
     reply: str = ""
@@ -41,6 +42,11 @@ class Exchange:
     status: str = ""
     timings: dict[str, float] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
+
+    def start_reply(self) -> None:
+        """Whatever was replied before, to a part of the question, is not the reply."""
+        self.reply, self.audio, self.status = "", np.zeros(0, np.float32), ""
+        self.v2v_ms = self.ttft_ms = self.ttfa_ms = None
 
 
 class Client:
@@ -113,7 +119,9 @@ class Client:
         since_ms = (event["arrived_s"] - self._last_sound_s) * 1000
         match event["type"]:
             case "conversation.item.input_audio_transcription.completed":
-                exchange.transcript = event["transcript"]
+                exchange.transcript = f"{exchange.transcript} {event['transcript']}".strip()
+            case "response.created":
+                exchange.start_reply()
             case "response.output_audio_transcript.delta" | "response.output_text.delta":
                 exchange.ttft_ms = exchange.ttft_ms or round(since_ms, 1)
                 exchange.reply += event["delta"]
@@ -128,7 +136,7 @@ class Client:
                 names = [name for name in event if name.endswith("_ms")]
                 exchange.timings = {name: event[name] for name in names if event[name] is not None}
                 exchange.ttft_ms = exchange.timings.get("first_token_ms", exchange.ttft_ms)
-                return exchange.status != "cancelled"
+                return exchange.status != "cancelled" and event["arrived_s"] > self._last_sound_s
         return False
 
     def _hear(self, exchange: Exchange, event: dict[str, Any], since_ms: float) -> None:

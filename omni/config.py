@@ -122,8 +122,8 @@ class DeadlineConfig(Section):
 
 class HearConfig(Section):
     language: str | None = Field(None, description="ISO 639-1; null detects it for each turn")
-    context_s: float = Field(8, description="recogniser's encoder window, at least")
-    num_threads: int = 2
+    context_s: float = Field(6, description="recogniser's encoder window, at least")
+    num_threads: int = 1
     partial_every_ms: int = Field(1000, description="recognition while the user speaks; 0 = never")
 
 
@@ -156,7 +156,7 @@ class ThinkConfig(Section):
 class SpeakConfig(Section):
     voice: str = Field("af_heart", description="a name under kokoro/voices in `files`")
     speed: float = Field(1.0, ge=0.25, le=1.5, description="1 is the voice's own pace")
-    num_threads: int = 2
+    num_threads: int = 1
     first_clause_words: int = Field(4, description="words after which the first clause may end")
     clause_words: int = Field(14, description="later clauses are at most about this long")
 

@@ -36,6 +36,7 @@ class _Context:
     num_stable: int = 0  # characters of the turn that were multiplexed already
     turn_text: str = ""
     prompt: Prompt | None = None  # the reply in the making
+    reply: str = ""
     num_tokens: int = 0
 
 
@@ -81,9 +82,11 @@ class ThinkStage:
         match chunk:
             case Fence():
                 self._core.cancel(chunk.session_id)
-                context.prompt = None
+                if context.prompt:  # how much of it was heard is known with the next prompt
+                    context.prompt, context.messages = None, ()
             case Prompt():
-                context.messages, context.num_tokens = chunk.messages, 0
+                context.messages = chunk.messages
+                context.reply, context.num_tokens = chunk.prefix, 0
                 context.prompt = chunk if chunk.max_tokens else None
                 self._submit(chunk)
             case Heard():
@@ -134,8 +137,10 @@ class ThinkStage:
         if prompt is None or step.request_id != prompt.response_id:
             return []
         context.num_tokens += 1
+        context.reply += step.text
         if step.finish_reason:
             context.prompt = None
+            context.messages += (Message("assistant", context.reply.strip()),)
         return [
             Token(
                 prompt.session_id,

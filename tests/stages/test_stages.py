@@ -139,6 +139,21 @@ def test_stable_words_are_prefilled_while_the_user_speaks() -> None:
     assert core.texts[-1] == "so"
 
 
+def test_what_is_prefilled_follows_the_reply_before() -> None:
+    stage, core = thinking("s")
+    drain(stage, prompt("one two"))
+    drain(stage, Heard("s", 0, 0, "turn", 1, "so x", "so", "en", is_final=False))
+    assert core.requests[1].ids == (*core.requests[0].ids, len("onetwo"), len("so"))
+
+
+def test_after_a_cut_reply_nothing_is_prefilled_until_it_is_known_what_was_heard() -> None:
+    stage, core = thinking("s")
+    stage.step([prompt("one two three")])
+    drain(stage, Fence("s", 1, 0))
+    drain(stage, Heard("s", 0, 0, "turn", 1, "so x", "so", "en", is_final=False))
+    assert len(core.requests) == 1
+
+
 def test_prefilling_never_disturbs_a_reply() -> None:
     stage, core = thinking("s")
     stage.step([prompt("one two three")])
