@@ -5,6 +5,7 @@ from typing import Final
 
 from omni.errors import ProtocolError
 from omni.events import Item, Part
+from omni.media import pictures
 from omni.media.audio import from_base64
 from omni.protocol.realtime_wire import (
     Content,
@@ -69,8 +70,8 @@ def decode_image(text: str, param: str) -> bytes:
     """Base64 or a `data:` URI to the encoded picture. Nothing is ever fetched.
 
     Raises:
-        ProtocolError: an address, or not a JPEG, PNG or WebP.
-        MediaError: not base64.
+        ProtocolError: an address.
+        MediaError: not base64, or a picture that is not to be decoded.
     """
     header, comma, payload = text.partition(",")
     if not comma:
@@ -80,8 +81,7 @@ def decode_image(text: str, param: str) -> bytes:
     if "://" in text[:16]:
         raise ProtocolError(f"{param}: addresses are not fetched, send a data: URI", param=param)
     encoded = from_base64(payload, param)
-    if _image_type(encoded) is None:
-        raise ProtocolError(f"{param}: not a JPEG, PNG or WebP picture", param=param)
+    pictures.inspect(encoded, field=param)
     return encoded
 
 

@@ -30,6 +30,7 @@ from omni.types import (
 log = logging.getLogger(__name__)
 
 FRAME_MS = 20
+MAX_ASKED_PICTURES = 4  # somebody waits for each
 Result = TypeVar("Result")
 
 
@@ -157,7 +158,8 @@ def inbox_limits(queue_ms: int) -> Callable[[Chunk], Limit | None]:
             case AudioChunk():
                 return Limit((AudioChunk, chunk.session_id), max_frames)
             case PictureChunk():
-                return Limit((PictureChunk, chunk.session_id), 1)
+                kept = MAX_ASKED_PICTURES if chunk.is_asked else 1
+                return Limit((PictureChunk, chunk.session_id, chunk.is_asked), kept)
             case Activity():
                 return Limit((Activity, chunk.session_id), max_frames)
             case _:

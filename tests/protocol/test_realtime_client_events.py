@@ -13,6 +13,7 @@ from openai.types.realtime import realtime_client_event
 
 from omni.config import OmniConfig, load
 from omni.protocol.realtime_commands import CLIENT_EVENTS
+from tests.pictures import noise
 from tests.protocol.desk import Desk, kinds, pcm
 
 EVENTS: list[dict[str, Any]] = [
@@ -232,7 +233,7 @@ def test_a_second_of_any_format_is_a_second(
 
 def test_a_picture_in_a_message_keeps_its_bytes(config: OmniConfig) -> None:
     desk = Desk(config)
-    uri = "data:image/png;base64," + base64.b64encode(b"\x89PNG and so on").decode()
+    uri = "data:image/png;base64," + base64.b64encode(noise(4, 4)).decode()
     content = [{"type": "input_image", "image_url": uri}]
     item = {"id": "i", "type": "message", "role": "user", "content": content}
     names = kinds(desk.send({"type": "conversation.item.create", "item": item}))
@@ -285,7 +286,7 @@ BAD = [
     ({"type": "conversation.item.create", "item": {
         "type": "message", "role": "user",
         "content": [{"type": "input_image", "image_url": "data:image/png;base64,AAAA"}]}},
-     "invalid_value", "item.content.0.image_url"),
+     "invalid_media", "item.content.0.image_url"),
     ({"type": "conversation.item.delete", "item_id": "x"}, "item_delete_invalid_item_id",
      "item_id"),
     ({"type": "conversation.item.retrieve", "item_id": "x"}, "item_retrieve_invalid_item_id",
@@ -368,7 +369,6 @@ def _voice_files(*names: str) -> dict[str, Any]:
 
 def test_a_camera_picture_reaches_the_eyes(config: OmniConfig) -> None:
     desk = Desk(config)
-    desk.send(
-        {"type": "input_image_buffer.append", "image": base64.b64encode(b"\xff\xd8\xff!").decode()}
-    )
+    image = base64.b64encode(noise(4, 4, "JPEG")).decode()
+    desk.send({"type": "input_image_buffer.append", "image": image})
     assert any(type(chunk).__name__ == "PictureChunk" for chunk in desk.talk.sent)
