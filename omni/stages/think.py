@@ -98,6 +98,7 @@ class ThinkStage:
         """Prefill the words of the present turn that will not change any more."""
         if heard.turn_id != context.turn_id:
             context.turn_id, context.num_stable, context.turn_text = heard.turn_id, 0, ""
+            context.mux = Multiplexer()
         news = heard.stable[context.num_stable :]
         if not news or context.prompt or not context.messages:
             return
