@@ -95,6 +95,11 @@ class Client:
         await self.send({"type": "response.create"})
         return await self._await_reply(timeout_s)
 
+    async def show(self, image: bytes) -> None:
+        """A camera's picture (JPEG, PNG or WebP), as of now."""
+        data = base64.b64encode(image).decode()
+        await self.send({"type": "input_image_buffer.append", "image": data})
+
     async def events(self) -> AsyncIterator[dict[str, Any]]:
         """Everything the server says, as it comes."""
         while True:

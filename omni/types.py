@@ -136,7 +136,8 @@ class Seen(Chunk):
     """What one picture, or the scene by now, shows; the vision group of its unit.
 
     `note` says it all in a sentence or two, `text` is what could be read, `changes` what happened
-    in the last half minute, newest last. `embeddings` are an omni-modal brain's vision tokens.
+    in the last half minute, newest last, and `gone` the kinds of things that left in it.
+    `embeddings` are an omni-modal brain's vision tokens.
     """
 
     picture_id: str
@@ -145,6 +146,7 @@ class Seen(Chunk):
     things: tuple[Thing, ...] = ()
     text: str = ""
     changes: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
     embeddings: Samples | None = None  # [T, D]
 
 

@@ -5,22 +5,27 @@ import asyncio
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from omni.client import RATE_HZ, Exchange, talking_to
+from omni.client import RATE_HZ, Client, Exchange, talking_to
 from omni.commands.background import add_server_arguments, server
 from omni.errors import ConfigError, OmniError
 from omni.media.audio import resample
+from omni.media.video import stills
 from omni.types import Samples
+
+SETTLE_S = 0.5  # for the last picture of a film to be seen
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", nargs="?", type=Path, help="recording to play, as a user would")
     parser.add_argument("--text", help="write this instead of speaking")
     parser.add_argument("--image", type=Path, help="show this picture along with --text")
+    parser.add_argument("--video", type=Path, help="play this to its eyes first, in real time")
     parser.add_argument("--out", type=Path, metavar="reply.wav", help="keep the reply's sound")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_server_arguments(parser)
@@ -33,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     image = _read(args.image) if args.image else None
     with server(args) as (url, _):
         try:
-            exchange = asyncio.run(_talk(url, sound, args.text, image))
+            exchange = asyncio.run(_talk(url, sound, args.text, image, args.video))
         except OmniError as error:
             print(f"omni: {error.message}", file=sys.stderr)
             return 1
@@ -56,11 +61,26 @@ def read_sound(path: Path) -> Samples:
     return resample(np.ascontiguousarray(samples.mean(axis=1)), rate_hz, RATE_HZ)
 
 
-async def _talk(url: str, sound: Samples | None, text: str | None, image: bytes | None) -> Exchange:
+async def _talk(
+    url: str, sound: Samples | None, text: str | None, image: bytes | None, video: Path | None
+) -> Exchange:
     async with talking_to(url, os.environ.get("OMNI_API_KEY")) as client:
+        if video is not None:
+            await _play(client, video)
         if sound is not None:
             return await client.say(sound, timeout_s=60 + len(sound) / RATE_HZ)
         return await client.write(text or "", image)
+
+
+async def _play(client: Client, video: Path) -> None:
+    """Show a film as a camera would."""
+    started_s = time.perf_counter()
+    film = stills(video)
+    while still := await asyncio.to_thread(next, film, None):
+        at_ms, picture = still
+        await asyncio.sleep(max(0.0, at_ms / 1000 - (time.perf_counter() - started_s)))
+        await client.show(picture)
+    await asyncio.sleep(SETTLE_S)
 
 
 def _read(path: Path) -> bytes:

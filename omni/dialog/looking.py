@@ -116,7 +116,8 @@ def _kind(label: str) -> str:
 
 
 def _scene(seen: Seen, _: str) -> str:
-    return summary(seen)
+    before = listing(with_article(label) for label in seen.gone)
+    return summary(seen) + (f" A moment ago I saw {before}." if before else "")
 
 
 def _text(seen: Seen, _: str) -> str:

@@ -56,6 +56,7 @@ class Scene:
     def __init__(self) -> None:
         self._tracks: list[_Track] = []
         self._changes: deque[tuple[int, str]] = deque(maxlen=8)
+        self._gone: deque[tuple[int, str]] = deque(maxlen=8)
         self._lines: tuple[str, ...] = ()
         self._next_id = 1
         self._now_ms = 0
@@ -100,6 +101,13 @@ class Scene:
         return tuple(said for ms, said in self._changes if self._now_ms - ms <= _RECENT_MS)
 
     @property
+    def gone(self) -> tuple[str, ...]:
+        """Kinds of things that were in view in the last half minute and are no more."""
+        present = {track.thing.label for track in self._tracks}
+        recent = [label for ms, label in self._gone if self._now_ms - ms <= _RECENT_MS]
+        return tuple(label for label in dict.fromkeys(recent) if label not in present)
+
+    @property
     def note(self) -> str:
         """The scene in words: things, text, and what has just changed."""
         parts = [f"I see {describe(self.things) or 'nothing that I recognise'}."]
@@ -141,6 +149,7 @@ class Scene:
         for track in lost:
             if track.is_known:
                 self._note(f"the {name_of(track.thing)} went out of view")
+                self._gone.append((self._now_ms, track.thing.label))
 
     def _read(self, lines: tuple[str, ...]) -> None:
         if lines and lines != self._lines and self._num_looks:

@@ -5,6 +5,7 @@ Laws: no reply waits longer than `WAIT_MS` for a picture; a sight that the user 
 is told once.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from omni.config import SeeConfig
@@ -132,6 +133,8 @@ class Sight:
         seen = self._present
         if seen is not None and seen.embeddings is not None:
             return ""  # an omni-modal brain sees for itself
+        if seen is not None and has_picture:
+            seen = replace(seen, gone=())  # the question is about this picture alone
         if label := looking.wanted_sight(text):
             told = self._told_of(label) if self._is_in_view(label) else ""
             said = told or f"I will tell you when I see {with_article(label)}."

@@ -6,12 +6,18 @@ those of the audio clock and never go back.
 """
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
 from typing import Final
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+from omni.errors import MediaError
 
 THUMBNAIL: Final = (64, 48)  # width, height
 _CELLS: Final = (6, 8)  # rows, columns in which change is looked for
@@ -102,3 +108,25 @@ def sharpness(thumb: Thumbnail) -> float:
     middle = grey[1:-1, 1:-1]
     around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
     return float(((4 * middle - around) ** 2).mean())
+
+
+def stills(path: Path, rate_hz: float = 5.0, side: int = 640) -> Iterator[tuple[int, bytes]]:
+    """A film's pictures as a camera client would send them: time in ms, and JPEG.
+
+    Raises:
+        MediaError: it cannot be read; names the file.
+    """
+    try:
+        with av.open(str(path)) as film:
+            next_s = 0.0
+            for frame in film.decode(video=0):
+                if frame.time is None or frame.time < next_s:
+                    continue
+                next_s = frame.time + 1 / rate_hz
+                image = Image.fromarray(frame.to_ndarray(format="rgb24"))
+                image.thumbnail((side, side))
+                out = BytesIO()
+                image.save(out, "JPEG", quality=85)
+                yield round(frame.time * 1000), out.getvalue()
+    except (av.FFmpegError, OSError, IndexError) as error:
+        raise MediaError(f"cannot read {path.name}: {error}", param="video") from error

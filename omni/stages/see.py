@@ -177,4 +177,5 @@ def _seen(chunk: PictureChunk, scene: Scene) -> Seen:
         scene.things,
         scene.text,
         scene.changes,
+        scene.gone,
     )
