@@ -215,7 +215,7 @@ class DuplexRun:
         special = [self.bench.tokens.encode(text)[0] for text in self.tree.get("special_order", [])]
         self.item.array(f"{name}.{kind}_logits", logits, LOGITS)
         self.item.array(f"{name}.{kind}_special", logits[:, special], LOGITS)
-        self.item.top(f"{name}.{kind}_top8", logits)
+        self.item.top(f"{name}.{kind}_top8", logits, 8)
         for step in steps:
             if isinstance(step.wish, Hear):
                 self.item.array(f"{name}.audio_embeds", step.answer, STATES)

@@ -125,15 +125,19 @@ class Item:
             if name in expected:
                 self.same(f"{key}.{name}", value, expected[name])
 
-    def top(self, key: str, logits: Tensor) -> None:
-        """Compare rows of logits with their stored largest ones: by value, where ids may tie."""
-        if f"{key}_ids" not in self.arrays or key not in self.arrays:
+    def top(self, key: str, logits: Tensor, count: int) -> None:
+        """Compare the largest of each row by value: the ids of equal ones may change places."""
+        logits = logits.cpu()
+        largest = logits.topk(count).values  # [rows, count]
+        self.array(key, largest, LOGITS)
+        name = self.stored(f"{key}_ids")
+        if name is None:
             return
-        ids = self.input(f"{key}_ids").long()
-        self.array(key, logits.cpu().gather(-1, ids), LOGITS)
-        largest = logits.cpu().topk(ids.shape[-1]).values
-        error = float((largest - torch.from_numpy(self.arrays[key])).abs().max())
-        self.rows.append(Row(f"{key} (largest)", error, LOGITS))
+        self.touched.add(name)
+        ids = torch.from_numpy(self.arrays[name]).long()
+        rows = _strided(name, logits) if "@0" in name else logits
+        error = _largest_difference(rows.gather(-1, ids), _strided(name, largest))
+        self.rows.append(Row(name, error, LOGITS))
 
     def unseen(self) -> list[str]:
         """Arrays that nothing was compared with."""
