@@ -96,17 +96,28 @@ def decode(encoded: bytes, limits: PictureLimits = PictureLimits(), field: str =
 
 
 def _decode(picture: Picture, scaled_pixels: int) -> NDArray[np.uint8]:
-    ratio = min(1.0, (scaled_pixels / (picture.width * picture.height)) ** 0.5)
-    size = max(1, int(picture.width * ratio)), max(1, int(picture.height * ratio))
     with Image.open(BytesIO(picture.encoded), formats=[picture.format.upper()]) as opened:
-        opened.draft("RGB", size)  # JPEG alone: decodes at a half, a quarter or an eighth
+        # JPEG alone: decodes at a half, a quarter or an eighth
+        opened.draft("RGB", _scaled((picture.width, picture.height), scaled_pixels))
         image: Image.Image = ImageOps.exif_transpose(opened)
         if image.mode.startswith("I"):  # 16-bit greys
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         image = image.convert("RGB")
-        if image.width * image.height > scaled_pixels:
-            image.thumbnail((max(size), max(size)), Image.Resampling.BILINEAR)
+        size = _scaled(image.size, scaled_pixels)
+        if size != image.size:
+            image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
         return np.asarray(image)
+
+
+def _scaled(size: tuple[int, int], num_pixels: int) -> tuple[int, int]:
+    """A size of the same shape with at most `num_pixels`."""
+    width, height = size
+    if width * height <= num_pixels:
+        return size
+    ratio = (num_pixels / (width * height)) ** 0.5
+    narrow = max(1, int(min(size) * ratio))
+    wide = min(int(max(size) * ratio), num_pixels // narrow)
+    return (wide, narrow) if width > height else (narrow, wide)
 
 
 def _inspect(data: bytes) -> Picture:
