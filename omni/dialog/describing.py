@@ -43,7 +43,7 @@ def singular(noun: str) -> str:
         return f"{noun[:-3]}y"
     if noun.endswith(("ches", "shes", "sses", "xes", "uses")):
         return noun[:-2]
-    return noun[:-1] if noun.endswith("s") and not noun.endswith("ss") else noun
+    return noun[:-1] if noun.endswith("s") and not noun.endswith(("ss", "us")) else noun
 
 
 def name_of(thing: Thing) -> str:

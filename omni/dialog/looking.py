@@ -84,7 +84,9 @@ def wanted_sight(text: str) -> str:
     """What the user wants to be told of when it comes into view (“tell me when you see a dog”),
     as things are labelled; empty if nothing."""
     found = _WATCH.search(text.strip().lower())
-    return thing_called(found["noun"]) if found and found["noun"] not in _NOTHING else ""
+    if found is None or found["noun"].split()[0] in _NOTHING:
+        return ""
+    return thing_called(found["noun"])
 
 
 def thing_called(noun: str) -> str:
@@ -182,8 +184,9 @@ def _is_within(thing: Thing, other: Thing) -> bool:
 
 _WATCH: Final = re.compile(
     r"\b(?:tell|warn|alert|notify|inform|call|shout|say|speak|let)\b.{0,24}?"
-    r"\b(?:when|if|whenever|once|as soon as)\b\s+(?:you\s+(?:can\s+)?(?:see|spot|notice)\s+|"
-    r"there(?:'s| is| are)\s+)?" + _NOUN
+    r"\b(?:when|if|whenever|once|as soon as)\b\s+"
+    r"(?:(?:you (?:can )?(?:see|spot|notice)|there(?:'s| is| are)) |"
+    r"(?=(?:\w+ ){1,3}(?:appears?|comes?|shows?|walks?|enters?)\b))" + _NOUN
 )
 
 

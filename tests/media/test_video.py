@@ -118,5 +118,5 @@ def test_colours_are_called_what_people_call_them(
 
 def test_many_colours_are_none() -> None:
     colours = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]], np.uint8)
-    bars = np.kron(colours, np.ones((64, 16, 1), np.uint8))
+    bars = np.tile(colours, (64, 16, 1))
     assert dominant_colour(bars, (0.0, 0.0, 1.0, 1.0)) == ""
