@@ -1,0 +1,194 @@
+"""Pictures in a conversation, on virtual time: waited for, answered from, and announced."""
+
+from dataclasses import replace
+
+import pytest
+
+from omni.config import OmniConfig
+from omni.dialog.options import SessionOptions
+from omni.dialog.session import ResponseRequest
+from omni.events import Failed, Item, Part, PictureSeen, ResponseDone, ResponseStarted, ResponseText
+from omni.types import PictureChunk, Prompt, Seen, StageReport, Thing
+from tests.dialog.talk import Talk
+
+DOG = Thing(1, "dog", "brown", (0.0, 0.3, 0.3, 0.7), 0.8)
+CUP = Thing(2, "cup", "red", (0.4, 0.3, 0.6, 0.7), 0.8)
+
+
+def written(options: SessionOptions) -> SessionOptions:
+    return replace(options, modality="text")
+
+
+@pytest.fixture
+def talk() -> Talk:
+    """A conversation in writing, whose eyes are closed until the test opens them."""
+    talk = Talk(OmniConfig(), written)
+    talk.held.add("see")
+    return talk
+
+
+def write(talk: Talk, text: str, image: bytes | None = None) -> None:
+    parts = (Part("input_text", text=text),)
+    if image is not None:
+        parts = (Part("input_image", image=image), *parts)
+    talk.do(lambda session: session.add_item(Item("", "message", "user", parts=parts)))
+    talk.do(lambda session: session.respond(ResponseRequest()))
+
+
+def show(talk: Talk, *things: Thing, text: str = "") -> None:
+    """A camera's picture, seen at once."""
+    talk.do(lambda session: session.show(b"picture"))
+    see(talk, *things, text=text)
+
+
+def see(talk: Talk, *things: Thing, text: str = "") -> None:
+    asked = pictures(talk)[-1]
+    stamp = (asked.session_id, asked.epoch, asked.unit_index)
+    talk.deliver(Seen(*stamp, asked.picture_id, asked.captured_ms, "note", things, text))
+
+
+def pictures(talk: Talk) -> list[PictureChunk]:
+    return [chunk for chunk in talk.sent if isinstance(chunk, PictureChunk)]
+
+
+def prompted(talk: Talk) -> str:
+    """The user's message as the model got it, in the last prompt for a reply."""
+    prompts = [chunk for chunk in talk.sent if isinstance(chunk, Prompt) and chunk.max_tokens]
+    return prompts[-1].messages[-1].text
+
+
+def said(talk: Talk) -> str:
+    return "".join(event.delta for event in talk.of(ResponseText))
+
+
+def test_a_picture_in_a_message_is_waited_for(talk: Talk) -> None:
+    write(talk, "What is this?", b"picture")
+    assert pictures(talk)[-1].is_asked
+    assert not talk.of(ResponseStarted)
+    see(talk, CUP)
+    talk.quiet(0.1)
+    assert prompted(talk) == "What is this? [Answer with this: I see a red cup in the middle.]"
+    assert len(talk.of(ResponseDone)) == 1
+
+
+def test_other_words_beside_a_picture_get_the_picture_too(talk: Talk) -> None:
+    write(talk, "Is it hot?", b"picture")
+    see(talk, CUP)
+    talk.quiet(0.1)
+    assert prompted(talk) == "Is it hot? [The picture: I see a red cup in the middle.]"
+
+
+def test_nobody_waits_for_a_picture_for_ever(talk: Talk) -> None:
+    write(talk, "What is this?", b"picture")
+    talk.quiet(2.8)
+    assert not talk.of(ResponseStarted)
+    talk.quiet(0.4)
+    assert len(talk.of(ResponseDone)) == 1
+
+
+def test_a_damaged_picture_is_told_and_the_reply_comes(talk: Talk) -> None:
+    write(talk, "What is this?", b"picture")
+    asked = pictures(talk)[-1]
+    stamp = (asked.session_id, asked.epoch, asked.unit_index)
+    talk.deliver(StageReport(*stamp, "see", "failed", "image: damaged"))
+    talk.quiet(0.1)
+    assert [failure.message for failure in talk.of(Failed)] == ["image: damaged"]
+    assert len(talk.of(ResponseDone)) == 1
+
+
+def test_a_question_about_sight_gets_what_the_camera_shows(talk: Talk) -> None:
+    show(talk, DOG, text="OPEN")
+    write(talk, "How many dogs are there?")
+    assert prompted(talk) == "How many dogs are there? [Answer with this: I see one dog.]"
+    write(talk, "What is the capital of France?")
+    assert prompted(talk) == "What is the capital of France?"
+    assert [event.things for event in talk.of(PictureSeen)] == [(DOG,)]
+
+
+def test_what_the_model_was_told_stays_in_its_context(talk: Talk) -> None:
+    show(talk, DOG)
+    write(talk, "What do you see?")
+    first = prompted(talk)
+    show(talk, CUP)
+    write(talk, "Thank you.")
+    texts = [message.text for message in talk.sent[-1].messages]  # type: ignore[attr-defined]
+    assert first in texts
+
+
+def test_a_camera_that_is_off_shows_nothing(talk: Talk) -> None:
+    show(talk, DOG)
+    talk.quiet(16)
+    write(talk, "What do you see?")
+    assert "no camera is on" in prompted(talk)
+
+
+def test_the_first_picture_of_a_turn_is_looked_at_closely() -> None:
+    talk = Talk(OmniConfig())
+    talk.do(lambda session: session.show(b"before"))
+    talk.speak(0.6)
+    talk.do(lambda session: session.show(b"one"))
+    talk.do(lambda session: session.show(b"two"))
+    assert [picture.is_asked for picture in pictures(talk)] == [False, True, False]
+
+
+def test_eyes_that_are_off_get_no_pictures() -> None:
+    config = OmniConfig.model_validate({"brain": {"see": {"enabled": False}}})
+    talk = Talk(config, written)
+    write(talk, "What is this?", b"picture")
+    talk.quiet(0.1)
+    assert not pictures(talk)
+    assert len(talk.of(ResponseDone)) == 1
+
+
+def test_what_was_asked_for_is_announced_once(talk: Talk) -> None:
+    show(talk, CUP)
+    write(talk, "Tell me when you see a dog.")
+    assert "I will tell you when I see a dog." in prompted(talk)
+    talk.events.clear()
+    for _ in range(60):  # a minute of stills
+        show(talk, CUP)
+        talk.quiet(1)
+    assert not talk.of(ResponseStarted)
+    show(talk, CUP, DOG)
+    talk.quiet(0.1)
+    assert said(talk) == "I see a brown dog on the left."
+    show(talk, CUP)
+    show(talk, CUP, DOG)
+    talk.quiet(1)
+    assert len(talk.of(ResponseStarted)) == 1
+
+
+def test_a_faint_glimpse_is_not_announced(talk: Talk) -> None:
+    write(talk, "Tell me when you see a dog.")
+    talk.events.clear()
+    show(talk, replace(DOG, probability=0.35))
+    talk.quiet(0.1)
+    assert not talk.of(ResponseStarted)
+
+
+def test_what_is_in_view_already_is_said_at_once(talk: Talk) -> None:
+    show(talk, DOG)
+    write(talk, "Tell me when you see a dog.")
+    assert "[Answer with this: I see a brown dog on the left.]" in prompted(talk)
+
+
+def test_nobody_is_talked_over() -> None:
+    talk = Talk(OmniConfig())
+    talk.held.add("see")
+    item = Item(
+        "", "message", "user", parts=(Part("input_text", text="Tell me if you see a dog."),)
+    )
+    talk.do(lambda session: session.add_item(item))
+    talk.do(lambda session: session.respond(ResponseRequest()))
+    talk.quiet(8)
+    talk.events.clear()
+    talk.speak(0.6)
+    show(talk, DOG)
+    assert not talk.of(ResponseStarted), "the user has the floor"
+    talk.quiet(12)
+    question, notice = talk.of(ResponseStarted)
+    texts = {reply.response_id: "" for reply in (question, notice)}
+    for event in talk.of(ResponseText):
+        texts[event.response_id] += event.delta
+    assert texts[question.response_id].startswith("You said")
+    assert texts[notice.response_id] == "I see a brown dog on the left."
