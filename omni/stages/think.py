@@ -93,6 +93,7 @@ class ThinkStage:
                 self._overhear(context, chunk)
             case Seen():
                 context.mux.add(chunk.unit_index, Group("vision", chunk.note, chunk.embeddings))
+                list(context.mux.close_until(chunk.unit_index - 1))  # nobody spoke in those
 
     def _overhear(self, context: _Context, heard: Heard) -> None:
         """Prefill the words of the present turn that will not change any more."""
