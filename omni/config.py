@@ -172,8 +172,7 @@ class StubConfig(Section):
 
 
 class BrainConfig(Section):
-    kind: Literal["embedded", "minicpm-o", "stub"] = Field("embedded", description="the models")
-    checkpoint: str | None = Field(None, description="minicpm-o: folder or hub id")
+    kind: Literal["embedded", "stub"] = Field("embedded", description="the models")
     hear: HearConfig = HearConfig()
     see: SeeConfig = SeeConfig()
     think: ThinkConfig = ThinkConfig()

@@ -19,16 +19,13 @@ from omni.stages.speak import SpeakStage, Synthesiser
 from omni.stages.stub import stub_stage
 from omni.stages.think import ThinkStage
 from omni.stages.vad import VadStage
-from omni.types import StageName
+from omni.types import STAGES, StageName
 
 
 def stage_names(config: OmniConfig) -> tuple[StageName, ...]:
     """The stages of the profile's brain."""
-    if config.brain.kind == "stub":
-        return ("vad", "hear", "see", "think", "speak")
-    if config.brain.see.enabled:
-        return ("vad", "hear", "see", "think", "speak")
-    return ("vad", "hear", "think", "speak")
+    brain = config.brain
+    return tuple(name for name in STAGES if name != "see" or brain.see.enabled)
 
 
 def build_stage(config: OmniConfig, name: StageName) -> Stage:
@@ -39,10 +36,10 @@ def build_stage(config: OmniConfig, name: StageName) -> Stage:
         AssetError: a model file is missing.
     """
     brain = config.brain
+    if name not in stage_names(config):
+        raise ConfigError(f"the {brain.kind} brain has no stage {name}", param="brain")
     if brain.kind == "stub":
         return stub_stage(name, brain.stub)
-    if brain.kind != "embedded":
-        raise ConfigError(f"brain {brain.kind} is not built in yet", param="brain.kind")
     match name:
         case "vad":
             return VadStage(
@@ -66,8 +63,6 @@ def build_stage(config: OmniConfig, name: StageName) -> Stage:
                 lambda: _voice(config),
                 lambda: ClauseSplitter(brain.speak.first_clause_words, brain.speak.clause_words),
             )
-        case _:
-            raise ConfigError(f"the embedded brain has no stage {name}", param="brain")
 
 
 def _looker(config: OmniConfig) -> Looker:
