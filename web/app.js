@@ -5,6 +5,7 @@ import { Conversation } from "./conversation.js";
 import { Meter, loudness } from "./meter.js";
 import { Orb } from "./orb.js";
 import { Settings } from "./settings.js";
+import { Sight } from "./sight.js";
 import { toast, clearToasts } from "./toasts.js";
 import { Transcript } from "./transcript.js";
 
@@ -34,6 +35,12 @@ const conversation = new Conversation({
   dropped: drop,
   phase: show,
   send: (event) => call?.send(event),
+});
+const sight = new Sight({
+  send: (event) => call?.send(event),
+  room: () => call?.room ?? 0,
+  now_ms: () => call?.now_ms ?? 0,
+  trouble: complain,
 });
 const meter = new Meter((v2v_ms) => showLatency(v2v_ms));
 new Orb($("orb"), () =>
@@ -81,6 +88,11 @@ function end() {
   show("idle");
 }
 
+function hangUp() {
+  end();
+  sight.close();
+}
+
 async function begin(options) {
   try {
     await start(options);
@@ -101,6 +113,7 @@ async function lost(error, withMicrophone) {
       error = again instanceof CallError ? again : error;
     }
   }
+  sight.close();
   toast(error.message, ["Connect again", () => begin({ withMicrophone })]);
 }
 
@@ -111,6 +124,7 @@ function complain(error) {
   }
   const isDeaf = error.code === "microphone" || error.code === "insecure";
   if (error.code === "key") settings.askKey();
+  if (error.code === "camera") return toast(error.message);
   if (isDeaf) toast(error.message, ["Type instead", () => begin({ withMicrophone: false })]);
   else toast(error.message, ["Try again", () => begin()]);
 }
@@ -118,11 +132,18 @@ function complain(error) {
 function receive(event) {
   conversation.apply(event);
   if (event.type === "session.created") created(event.session);
-  if (event.type === "input_audio_buffer.speech_started") meter.resumed();
+  if (event.type === "input_audio_buffer.speech_started") attend();
   if (event.type === "input_audio_buffer.speech_stopped") meter.asked();
   if (event.type === "output_audio_buffer.started") meter.replying();
   if (event.type === "omni.response.timings") showTimings(event);
+  if (event.type === "omni.image.seen") sight.seen(event);
   if (event.type === "error" && !QUIET_ERRORS.has(event.error.code)) toast(event.error.message);
+}
+
+/** The user speaks: a delay counts from their end, and what they show may matter. */
+function attend() {
+  meter.resumed();
+  sight.ask();
 }
 
 function created(session) {
@@ -136,7 +157,7 @@ function show(phase) {
   const isOn = phase !== "idle";
   $("call").textContent = isOn ? "Stop" : "Start talking";
   $("call").classList.toggle("danger", isOn);
-  $("mute").hidden = !isOn || phase === "connecting";
+  $("mute").hidden = $("camera").hidden = !isOn || phase === "connecting";
   $("interrupt").hidden = !isOn;
   $("interrupt").disabled = phase !== "speaking" && phase !== "thinking";
 }
@@ -205,9 +226,9 @@ function showLevel() {
   $("meter").firstElementChild.style.setProperty("--level", percent / 100);
 }
 
-$("call").addEventListener("click", () => (call ? end() : begin()));
+$("call").addEventListener("click", () => (call ? hangUp() : begin()));
 $("anew").addEventListener("click", () => {
-  end();
+  hangUp();
   conversation.clear();
 });
 $("key-field").addEventListener("submit", (event) => {

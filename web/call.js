@@ -7,6 +7,8 @@ const CALLS = "/v1/realtime/calls?extensions=omni";
 const GATHER_MS = 1000;
 const CONNECT_MS = 15000;
 const SILENCE_MS = 4000; // a broken path is given this long to mend
+const MAX_WAITING_BYTES = 16 << 10; // small events must not wait behind large ones
+const ENVELOPE = 200; // characters around what an event carries
 
 export class CallError extends Error {
   /** @param {string} code @param {string} message what happened and what to do about it */
@@ -30,6 +32,19 @@ export class Call {
     this.microphone = null;
     this.voice = new MediaStream();
     this.timer = 0;
+    this.opened_ms = 0;
+  }
+
+  /** Time since the call stands, which is how much was heard of the microphone. */
+  get now_ms() {
+    return Math.round(performance.now() - this.opened_ms);
+  }
+
+  /** How many characters an event may carry now; 0 while others wait, or without a call. */
+  get room() {
+    const { channel, peer } = this;
+    if (channel?.readyState !== "open" || channel.bufferedAmount > MAX_WAITING_BYTES) return 0;
+    return peer.sctp.maxMessageSize - ENVELOPE;
   }
 
   /**
@@ -56,6 +71,7 @@ export class Call {
       this.stop();
       throw error;
     }
+    this.opened_ms = performance.now();
     channel.onclose = () => this.#lose();
     peer.onconnectionstatechange = () => this.#watch(peer.connectionState);
   }

@@ -236,8 +236,8 @@ OpenPage = Callable[..., Playground]
 
 @pytest.fixture
 def open_page(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[OpenPage]:
-    """`open_page(server, "question.wav", 8.0, "more.wav")`; `is_allowed=False` refuses the
-    microphone."""
+    """`open_page(server, "question.wav", 8.0, "more.wav", camera=film)`; `is_allowed=False`
+    refuses the microphone and the camera."""
     sync_api = pytest.importorskip("playwright.sync_api")
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
@@ -245,12 +245,19 @@ def open_page(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[OpenPa
     with contextlib.ExitStack() as stack:
         playwright = stack.enter_context(sync_api.sync_playwright())
 
-        def open_(server: Server, *said: str | float, is_allowed: bool = True) -> Playground:
+        def open_(
+            server: Server,
+            *said: str | float,
+            camera: Path | None = None,
+            is_allowed: bool = True,
+        ) -> Playground:
             microphone = _microphone(tmp_path / "microphone.wav", said)
             consent = "use-fake-ui-for-media-stream" if is_allowed else "deny-permission-prompts"
-            source = f"--use-file-for-fake-audio-capture={microphone}%noloop"
+            sources = [f"--use-file-for-fake-audio-capture={microphone}%noloop"]
+            if camera:
+                sources.append(f"--use-file-for-fake-video-capture={camera}")
             browser = playwright.chromium.launch(
-                executable_path=chromium, args=[*LAUNCH, f"--{consent}", source]
+                executable_path=chromium, args=[*LAUNCH, f"--{consent}", *sources]
             )
             stack.callback(browser.close)
             page = browser.new_page(viewport={"width": 1280, "height": 800})

@@ -1,0 +1,193 @@
+"""The page's camera: what it sends, what it shows, and what is said of it."""
+
+import base64
+import io
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from omni import assets, config
+from omni.models.embedded.kokoro import RATE_HZ, Kokoro
+from tests.e2e.test_page import FAINT, NAMELESS
+from tests.pictures import photo
+
+pytestmark = pytest.mark.browser
+
+FILM_HZ = 4
+SENT = """() => {
+  window.sent = [];
+  const send = RTCDataChannel.prototype.send;
+  RTCDataChannel.prototype.send = function (text) {
+    const event = JSON.parse(text);
+    if (event.type === "input_image_buffer.append") sent.push({ ...event, size: text.length });
+    return send.call(this, text);
+  };
+}"""
+MAX_MESSAGE_BYTES = 262_144  # aiortc's
+
+
+def film(path: Path, pictures: Iterator[NDArray[np.uint8]]) -> Path:
+    """RGB pictures [H, W, 3] as what the browser's fake camera shows, over and over."""
+    with path.open("wb") as out:
+        for picture in pictures:
+            height, width, _ = picture.shape
+            if not out.tell():
+                out.write(f"YUV4MPEG2 W{width} H{height} F{FILM_HZ}:1 Ip A1:1 C420\n".encode())
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            out.write(b"FRAME\n" + frame.reformat(format="yuv420p").to_ndarray().tobytes())
+    return path
+
+
+def shown(name: str, for_s: int) -> Iterator[NDArray[np.uint8]]:
+    picture = np.asarray(ImageOps.pad(Image.fromarray(photo(name)), (640, 480)))
+    return iter([picture] * (for_s * FILM_HZ))
+
+
+def noise(width: int, height: int) -> Iterator[NDArray[np.uint8]]:
+    """Hard to compress, and no two pictures are alike."""
+    draws = np.random.default_rng(0)
+    for _ in range(4):
+        coarse = draws.integers(0, 256, (height // 80, width // 80, 3), np.uint8)
+        picture = coarse.repeat(80, 0).repeat(80, 1) // 2
+        yield picture + draws.integers(0, 48, picture.shape, np.uint8)
+
+
+def switch_on(page: Any) -> None:
+    """A call with the camera on; what it sends is kept."""
+    page.page.evaluate(SENT)
+    page.start()
+    page.await_phase("listening")
+    page.page.get_by_role("button", name="Camera").click()
+    page.page.get_by_label("What the camera shows").wait_for()
+
+
+def stills(page: Any, number: int) -> list[dict[str, Any]]:
+    """The first that were sent, once there are so many."""
+    page.page.wait_for_function("(number) => sent.length >= number", arg=number, timeout=60_000)
+    return list(page.page.evaluate("sent"))
+
+
+def decoded(still: dict[str, Any]) -> Image.Image:
+    header, payload = still["image"].split(",")
+    assert header == "data:image/jpeg;base64"
+    return Image.open(io.BytesIO(base64.b64decode(payload)))
+
+
+def gaps_ms(sent: list[dict[str, Any]]) -> list[int]:
+    return [after["captured_ms"] - before["captured_ms"] for before, after in pairwise(sent)]
+
+
+def test_it_is_off_until_it_is_turned_on(open_page, stub_server, tmp_path):
+    page = open_page(stub_server, camera=film(tmp_path / "cat.y4m", shown("cat.png", 5)))
+    dom = page.page
+    assert not dom.get_by_role("button", name="Camera").is_visible()
+    switch_on(page)
+    (still, *_) = stills(page, 1)
+    assert decoded(still).size == (640, 480)
+    seen = dom.get_by_label("Pictures that were seen").locator("figcaption")
+    seen.first.get_by_text("a picture of").wait_for()
+    dom.get_by_role("button", name="Camera").click()
+    assert not dom.get_by_role("region", name="Sight").is_visible()
+    assert dom.evaluate("document.getElementById('self-view').srcObject") is None
+    dom.get_by_role("button", name="Camera").click()
+    stills(page, 2)
+    dom.get_by_role("button", name="Stop").click()
+    assert not dom.get_by_role("region", name="Sight").is_visible()
+    assert page.troubles == []
+
+
+def test_a_still_scene_is_looked_at_seldom(open_page, stub_server, tmp_path):
+    page = open_page(stub_server, camera=film(tmp_path / "cat.y4m", shown("cat.png", 5)))
+    switch_on(page)
+    assert min(gaps_ms(stills(page, 3))) >= 4900
+
+
+def test_a_moving_one_often_and_never_in_more_than_a_message_holds(
+    open_page, stub_server, tmp_path
+):
+    page = open_page(stub_server, camera=film(tmp_path / "noise.y4m", noise(1920, 1040)))
+    switch_on(page)
+    assert np.median(gaps_ms(stills(page, 6))) < 2000
+    page.page.get_by_role("button", name="HD").click()
+    number = len(page.page.evaluate("sent"))
+    sent = stills(page, number + 2)
+    width, height = decoded(sent[-1]).size
+    assert 1_700_000 < width * height <= 1_800_000
+    assert all(still["size"] < MAX_MESSAGE_BYTES for still in sent)
+    assert page.page.get_by_role("alert").inner_text() == ""
+
+
+def test_its_panel_is_for_everybody(open_page, stub_server, tmp_path):
+    page = open_page(stub_server, camera=film(tmp_path / "cat.y4m", shown("cat.png", 5)))
+    dom = page.page
+    dom.set_viewport_size({"width": 360, "height": 740})
+    switch_on(page)
+    assert dom.evaluate(NAMELESS) == []
+    assert dom.evaluate(FAINT) == []
+    assert dom.evaluate("document.documentElement.scrollWidth") <= 360
+    for control in dom.get_by_role("button").all():
+        box = control.bounding_box()
+        assert box["height"] >= 44, control.inner_text()
+    options = dom.get_by_label("Which camera").locator("option")
+    assert options.count() == 2
+    dom.get_by_label("Which camera").select_option(index=1)
+    number = len(dom.evaluate("sent"))
+    stills(page, number + 1)
+
+
+def test_a_blocked_camera_is_told(open_page, stub_server):
+    page = open_page(stub_server, is_allowed=False)
+    page.write("Hello there.")
+    page.turn("assistant", 1)
+    page.page.get_by_role("button", name="Camera").click()
+    page.page.get_by_role("alert").get_by_text("The camera is blocked").wait_for()
+
+
+# ---- with eyes
+
+
+@pytest.fixture(scope="module")
+def say(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """A sentence in our own voice, as a recording's path."""
+    profile = config.load("embedded")
+    voice = Kokoro(
+        assets.resolve(profile, "kokoro.onnx"),
+        assets.resolve(profile, "kokoro/vocab.json"),
+        assets.folder(profile, "kokoro/voices"),
+        num_threads=2,
+    )
+    folder = tmp_path_factory.mktemp("said")
+
+    def said(text: str) -> str:
+        path = folder / f"{abs(hash(text))}.wav"
+        soundfile.write(path, voice.synthesise(text, "am_michael", 1.0).samples, RATE_HZ)
+        return str(path)
+
+    return said
+
+
+@pytest.mark.models
+@pytest.mark.ray
+def test_it_says_what_the_camera_shows(open_page, server, tmp_path, say):
+    scenes = [*shown("cat.png", 24), *shown("coffee.png", 60)]
+    question = say("What do you see?")
+    page = open_page(
+        server, 8.0, question, 24.0, question, camera=film(tmp_path / "film.y4m", iter(scenes))
+    )
+    page.take_microphone_as_it_is()
+    switch_on(page)
+    first = page.await_state(page.turn("assistant", 1), "done")
+    assert "cat" in first.lower(), first
+    captions = page.page.get_by_label("Pictures that were seen").locator("figcaption")
+    assert any("cat" in caption for caption in captions.all_inner_texts())
+    page.picture()
+    second = page.await_state(page.turn("assistant", 2), "done").lower()
+    assert any(word in second for word in ("cup", "coffee", "espresso")), second
