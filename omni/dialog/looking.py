@@ -142,6 +142,7 @@ def _held(seen: Seen, _: str) -> str:
     """What is in somebody's box, or the thing that is held up to the camera."""
     people = find(seen.things, "person")
     others = [t for t in seen.things if t.label != "person" and t.label != "dining table"]
+    others.sort(key=lambda thing: not place_of(thing))  # a hand does not hold the whole picture
     near = [t for t in others if any(_is_within(t, person) for person in people)]
     if held := next(iter(near or ([] if people else others)), None):
         return f"You seem to be holding {with_article(name_of(held))}."
@@ -226,6 +227,8 @@ _QUESTIONS: Final = (
         r"|\bwhat am i (?:showing|wearing)\b|\blook at (?:this|that|me)\b",
         _scene,
     ),
+    # As the recogniser may hear "What do you see?"
+    _asked_of_view(r"\bwhat (?:do|can) you (?:say|sea|seek)[?.!]*$", _scene),
     _asked_of_view(
         r"\bwhat(?:'s| is) (?:this|that|here|there|in front of)\b[^,]{0,12}$"
         r"|\bwho(?:'s| is) (?:this|that|there|here)\b",

@@ -21,21 +21,22 @@ STREET = seen(
     thing("bicycle", x=0.7, probability=0.35),
     changes=("a dog appeared", "the dog went out of view"),
 )
-TABLE = seen(thing("cup", "red"), thing("espresso"))
+ESPRESSO = Thing(2, "espresso", "", (0.0, 0.0, 1.0, 1.0), 0.95)
+TABLE = seen(thing("cup", "red"), ESPRESSO)
 SIGN = seen(text="OPEN UNTIL SEVEN")
 
 
 @pytest.mark.parametrize(
     ("question", "view", "said"),
     [
-        ("What do you see?", TABLE, "I see a red cup in the middle and espresso in the middle."),
+        ("What do you see?", TABLE, "I see espresso and a red cup in the middle."),
         ("Can you describe the picture?", SIGN, "I see text. It reads: “OPEN UNTIL SEVEN”."),
         ("What's this?", seen(), "I see nothing that I recognise."),
         ("How many people are there?", STREET, "I see two people."),
         ("How many people do you see?", STREET, "I see two people."),
-        ("How many dogs are there?", TABLE, "I cannot make out a dog, only a red cup"),
+        ("How many dogs are there?", TABLE, "I cannot make out a dog, only espresso"),
         ("How many fingers am I holding up?", seen(), "I cannot make out a finger."),
-        ("Is there a dog?", TABLE, "I cannot make out a dog, only a red cup"),
+        ("Is there a dog?", TABLE, "I cannot make out a dog, only espresso"),
         ("Do you see a bike?", STREET, "Perhaps a bicycle, but I am not sure."),
         ("Is that a cup?", TABLE, "Yes, I see a red cup in the middle."),
         ("Can you see a blue cup?", TABLE, "I cannot make out a blue cup"),
@@ -43,6 +44,7 @@ SIGN = seen(text="OPEN UNTIL SEVEN")
         ("What color is the bicycle?", STREET, "I am not sure about its colour."),
         ("Where is the car?", STREET, "The white car is in the middle."),
         ("What am I holding?", TABLE, "You seem to be holding a red cup."),
+        ("What do you say?", TABLE, "I see espresso"),
         ("What am I holding in my hand?", seen(), "I cannot tell what you are holding."),
         ("Read this, please.", SIGN, "It reads: “OPEN UNTIL SEVEN”."),
         ("What does it say?", TABLE, "I see no text that I can read."),
