@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import soxr
 
+from omni.media.audio import resample
 from omni.media.echo import MIN_LIKENESS, WINDOW_MS, EchoGuard
 from omni.types import Samples
 
@@ -16,7 +16,7 @@ WINDOW = WINDOW_MS * 16
 
 def voice(name: str, rate_hz: int) -> Samples:
     samples, own_hz = soundfile.read(HERE / name, dtype="float32", always_2d=True)
-    return np.asarray(soxr.resample(samples[:, 0], own_hz, rate_hz), np.float32)
+    return resample(samples[:, 0].copy(), own_hz, rate_hz)
 
 
 OURS = voice("arctic_a0024.wav", 24000)
@@ -38,7 +38,7 @@ def likenesses(microphone: Samples) -> list[float]:
 
 
 def echo(delay_ms: int, level_db: float) -> Samples:
-    heard = np.asarray(soxr.resample(OURS, 24000, 16000), np.float32)
+    heard = resample(OURS, 24000, 16000)
     quiet = heard * np.float32(10 ** (level_db / 20))
     return np.concatenate([np.zeros(delay_ms * 16, np.float32), quiet])
 
@@ -74,5 +74,5 @@ def test_what_was_cleared_is_not_expected_back() -> None:
     guard = EchoGuard()
     guard.play(OURS[:24000], 0)
     guard.clear(300)
-    window = np.asarray(soxr.resample(OURS[:24000], 24000, 16000), np.float32)[10000:14096]
+    window = resample(OURS[:24000], 24000, 16000)[10000:14096]
     assert guard.likeness(window, 1000) < MIN_LIKENESS
