@@ -12,11 +12,9 @@ from typing import Any
 
 import pytest
 
-from omni import config
-from omni.client import RATE_HZ, Client, talking_to
-from omni.media.audio import resample
-from omni.models.embedded.kokoro import RATE_HZ as VOICE_RATE_HZ
-from omni.stages.build import _voice
+from omni import assets, config
+from omni.client import Client, talking_to
+from omni.models.embedded.kokoro import Kokoro
 from tests.pictures import MEDIA, encoded, page
 
 pytestmark = [pytest.mark.models, pytest.mark.ray]
@@ -32,6 +30,13 @@ def talk(server: Any, *arguments: str) -> str:
     done = subprocess.run(command, capture_output=True, check=False, timeout=180)
     assert done.returncode == 0, done.stderr.decode()
     return str(json.loads(done.stdout)["reply"]).lower()
+
+
+def voice() -> Kokoro:
+    """Who asks."""
+    settings = config.load("embedded")
+    files = (assets.resolve(settings, f"kokoro{name}") for name in (".onnx", "/vocab.json"))
+    return Kokoro(*files, assets.folder(settings, "kokoro/voices"), 2)
 
 
 @asynccontextmanager
@@ -82,12 +87,10 @@ def test_a_film_is_remembered(server) -> None:
 
 
 async def test_a_spoken_question_is_answered_from_the_camera(server) -> None:
-    settings = config.load("embedded")
-    speech = _voice(settings).synthesise("What do you see?", settings.brain.speak.voice, 1.0)
-    asked = resample(speech.samples, VOICE_RATE_HZ, RATE_HZ)
+    speech = voice().synthesise("What do you see?", "af_heart", 1.0).samples  # at 24 kHz too
     async with talking_to(server.url) as client, camera(client, [CAT]):
         await asyncio.sleep(1)
-        exchange = await client.say(asked)
+        exchange = await client.say(speech)
     assert "cat" in exchange.reply.lower(), (exchange.transcript, exchange.reply)
 
 
