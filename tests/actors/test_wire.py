@@ -30,6 +30,8 @@ def values(annotation: Any) -> st.SearchStrategy[Any]:
             return st.sampled_from(arguments)
         case kind if kind in (Union, UnionType):
             return st.one_of(*map(values, arguments))
+        case kind if kind is tuple and arguments[-1] is not Ellipsis:
+            return st.tuples(*map(values, arguments))
         case kind if kind is tuple:
             return st.lists(values(arguments[0]), max_size=3).map(tuple)
     raise NotImplementedError(annotation)
