@@ -34,6 +34,7 @@ class RtpPacket(Protocol):
 
     sequence_number: int
     timestamp: int
+    marker: int
     payload: bytes
 
 

@@ -2,7 +2,7 @@
 
 Hides aiortc. Its jitter buffer, decoder thread and encoder are bypassed (80 ms of delay that only
 ever grows, stereo at 96 kb/s, a decoder that one empty packet ends): packets come to us as they
-arrive and leave ready-made. Nothing is negotiated but one Opus stream each way.
+arrive and leave ready-made. Nothing is negotiated but Opus each way and VP8 to us, one of each.
 """
 
 import asyncio
@@ -18,19 +18,19 @@ from aiortc import (
     RTCConfiguration,
     RTCDataChannel,
     RTCPeerConnection,
-    RTCRtpReceiver,
     RTCRtpSender,
     RTCRtpTransceiver,
     RTCSessionDescription,
 )
 from aiortc.exceptions import InvalidStateError
-from aiortc.jitterbuffer import JitterBuffer
 from aiortc.mediastreams import MediaStreamError
 
 from omni import events
-from omni.errors import ProtocolError, StageError
+from omni.dialog.session import Session
+from omni.errors import ProtocolError
 from omni.protocol.realtime import RealtimeView, error_event
 from omni.protocol.realtime_events import ServerEvent
+from omni.serve.camera import Camera
 from omni.serve.conversation import Conversation
 from omni.serve.gateway import Gateway
 from omni.serve.opus import (
@@ -41,6 +41,7 @@ from omni.serve.opus import (
     OpusSender,
     RtpPacket,
 )
+from omni.serve.tap import PacketTap, tap_receiver
 from omni.types import Samples
 
 log = logging.getLogger(__name__)
@@ -100,17 +101,6 @@ class ReplyTrack(MediaStreamTrack):
         self._deadline_s += FRAME_S
 
 
-class PacketTap:
-    """Stands where an aiortc receiver has its jitter buffer; nothing gets past it."""
-
-    def __init__(self, peer: "Peer") -> None:
-        self._peer = peer
-
-    def add(self, packet: RtpPacket) -> tuple[bool, None]:
-        self._peer.hear(packet)
-        return False, None
-
-
 class Peer:
     """One call, from offer to hang-up."""
 
@@ -122,6 +112,7 @@ class Peer:
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._track = ReplyTrack()
         self._opus = OpusReceiver()
+        self._camera = Camera(self._show)
         self._conversation: Conversation | None = None
         self._channel: RTCDataChannel | None = None
         self._pending: deque[ServerEvent] = deque(maxlen=MAX_PENDING_EVENTS)
@@ -148,8 +139,11 @@ class Peer:
         audio = peer.addTransceiver(self._track, direction="sendrecv")
         opus = [c for c in RTCRtpSender.getCapabilities("audio").codecs if c.name == "opus"]
         audio.setCodecPreferences(opus)
-        tap_receiver(audio.receiver, PacketTap(self))
-        await self._offered(offer, audio)
+        tap_receiver(audio.receiver, PacketTap(self.hear))
+        accepted = [audio]
+        if "VP8/90000" in offer and self._gateway.config.brain.see.enabled:
+            accepted.append(self._eye())
+        await self._offered(offer, accepted)
         conversation = await self._gateway.open(self, self._view.options, self._on_event)
         self._conversation = conversation
         self._send(self._view.opened(conversation.session.session_id))
@@ -157,7 +151,15 @@ class Peer:
         self._watch = asyncio.create_task(self._keep_time(), name="webrtc watch")
         return str(peer.localDescription.sdp)
 
-    async def _offered(self, offer: str, audio: RTCRtpTransceiver) -> None:
+    def _eye(self) -> RTCRtpTransceiver:
+        """Receives a camera."""
+        video = self._connection.addTransceiver("video", direction="recvonly")
+        codecs = RTCRtpSender.getCapabilities("video").codecs
+        video.setCodecPreferences([c for c in codecs if c.name in ("VP8", "rtx")])
+        tap_receiver(video.receiver, PacketTap(self._camera.push))
+        return video
+
+    async def _offered(self, offer: str, accepted: list[RTCRtpTransceiver]) -> None:
         num_media, num_candidates = offer.count("\nm="), offer.count("\na=candidate:")
         if num_media > MAX_MEDIA or num_candidates > MAX_CANDIDATES:
             raise ProtocolError("The SDP offer asks for too much.", param="sdp")
@@ -166,10 +168,10 @@ class Peer:
         except Exception as error:  # aiortc raises whatever its parser stumbles over
             log.info("an SDP offer was refused", extra={"error": type(error).__name__})
             raise ProtocolError("The SDP offer cannot be met.", param="sdp") from error
-        if audio.mid is None:
+        if accepted[0].mid is None:
             raise ProtocolError("The SDP offer has no audio.", param="sdp")
         for transceiver in self._connection.getTransceivers():
-            if transceiver is not audio:
+            if transceiver not in accepted:
                 transceiver.direction = "inactive"
 
     async def close(self, code: int, reason: str) -> None:
@@ -183,21 +185,30 @@ class Peer:
         if self._conversation:
             await self._gateway.close(self, self._conversation)
         self._track.stop()
+        self._camera.close()
         await self._connection.close()
 
-    def hear(self, packet: RtpPacket) -> None:
+    def hear(self, packet: RtpPacket) -> bool:
         """A packet of the user's sound, as it arrives."""
         self._last_packet_s = asyncio.get_running_loop().time()
         try:
             self._feed(self._opus.push(packet))
         except Exception:
             log.exception("a packet of sound failed")
+        return False
 
     # ---- inside
 
     def _feed(self, samples: Samples) -> None:
         if self._conversation and len(samples) and not self.closed.is_set():
             self._conversation.feed(samples)
+
+    def _show(self, still: bytes) -> None:
+        def show(session: Session) -> None:
+            session.show(still)
+
+        if self._conversation and not self.closed.is_set():
+            self._conversation.run(show)
 
     async def _on_state(self) -> None:
         if self._connection.connectionState in ("failed", "closed"):
@@ -254,6 +265,8 @@ class Peer:
                 self._track.push(samples[:FRAME_SAMPLES])
             case events.PlayoutCleared():
                 self._track.clear()
+            case events.SpeechStarted():
+                self._camera.ask()
         self._send(self._view.render(event))
 
     def _send(self, messages: list[ServerEvent]) -> None:
@@ -274,15 +287,3 @@ class Peer:
             return
         with contextlib.suppress(InvalidStateError):
             channel.send(message.model_dump_json())
-
-
-def tap_receiver(receiver: RTCRtpReceiver, tap: PacketTap) -> None:
-    """Put a tap in the place of a receiver's jitter buffer.
-
-    Raises:
-        StageError: this aiortc has none; ours is pinned, and a test keeps this true.
-    """
-    name = "_RTCRtpReceiver__jitter_buffer"
-    if not isinstance(getattr(receiver, name, None), JitterBuffer):
-        raise StageError("this version of aiortc is not supported", "unsupported_aiortc")
-    setattr(receiver, name, tap)

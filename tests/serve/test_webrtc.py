@@ -22,7 +22,8 @@ from aiortc.mediastreams import MediaStreamError, VideoStreamTrack
 from openai import AsyncOpenAI
 
 from omni.errors import StageError
-from omni.serve.webrtc import ReplyTrack, tap_receiver
+from omni.serve.tap import tap_receiver
+from omni.serve.webrtc import ReplyTrack
 from tests.protocol.desk import complaint
 from tests.serve.conftest import Live, Serve
 
@@ -148,10 +149,23 @@ async def test_hanging_up_ends_the_session(live: Live) -> None:
         await no_session_left(live)
 
 
-async def test_video_is_declined_for_now(live: Live) -> None:
+async def test_one_camera_is_taken(live: Live) -> None:
+    caller = Caller()
+    caller.peer.addTransceiver("audio")
+    cameras: list[RTCRtpTransceiver] = [
+        caller.peer.addTransceiver(VideoStreamTrack()) for _ in range(2)
+    ]
+    async with calling(live, caller):
+        await caller.until("session.created")
+        assert [camera.currentDirection for camera in cameras] == ["sendonly", "inactive"]
+
+
+async def test_video_that_we_cannot_read_is_declined(live: Live) -> None:
     caller = Caller()
     caller.peer.addTransceiver("audio")
     camera: RTCRtpTransceiver = caller.peer.addTransceiver(VideoStreamTrack())
+    codecs = RTCRtpReceiver.getCapabilities("video").codecs
+    camera.setCodecPreferences([codec for codec in codecs if codec.name == "H264"])
     async with calling(live, caller):
         await caller.until("session.created")
         assert camera.currentDirection == "inactive"
