@@ -31,6 +31,26 @@ SENT = """() => {
     return send.call(this, text);
   };
 }"""
+TRACK = """async () => {
+  const media = await navigator.mediaDevices.getUserMedia({ audio: true, video: true });
+  const peer = (window.peer = new RTCPeerConnection());
+  media.getTracks().forEach((track) => peer.addTrack(track, media));
+  window.notes = [];
+  peer.createDataChannel("oai-events").onmessage = ({ data }) => {
+    const event = JSON.parse(data);
+    if (event.type === "omni.image.seen") notes.push(event.note);
+  };
+  await peer.setLocalDescription();
+  await new Promise((resolve) => {
+    peer.onicegatheringstatechange = () => peer.iceGatheringState === "complete" && resolve();
+  });
+  const answer = await fetch("/v1/realtime/calls?extensions=omni", {
+    method: "POST",
+    headers: { "Content-Type": "application/sdp" },
+    body: peer.localDescription.sdp,
+  });
+  await peer.setRemoteDescription({ type: "answer", sdp: await answer.text() });
+}"""
 MAX_MESSAGE_BYTES = 262_144  # aiortc's
 
 
@@ -149,6 +169,13 @@ def test_a_blocked_camera_is_told(open_page, stub_server):
     page.turn("assistant", 1)
     page.page.get_by_role("button", name="Camera").click()
     page.page.get_by_role("alert").get_by_text("The camera is blocked").wait_for()
+
+
+def test_a_browser_may_send_a_track_instead(open_page, stub_server, tmp_path):
+    scenes = [*shown("cat.png", 3), *shown("coffee.png", 3)]
+    page = open_page(stub_server, camera=film(tmp_path / "film.y4m", iter(scenes)))
+    page.page.evaluate(TRACK)
+    page.page.wait_for_function("() => new Set(notes).size >= 2", timeout=60_000)
 
 
 # ---- with eyes
