@@ -77,7 +77,8 @@ def prepare(config: OmniConfig) -> None:
     Raises:
         AssetError: a model file is missing or damaged.
     """
-    if config.brain.kind == "embedded" and _core_name(config) == "torch":
+    has_core = config.brain.kind == "embedded" and config.brain.think.model in config.files
+    if has_core and _core_name(config) == "torch":
         _converted(config)
 
 

@@ -30,6 +30,7 @@ LIKELY_LANGUAGE_WEIGHT = 4  # one word alone is often taken for another language
 # A text that repeats itself is a loop only if it also never ended: people do repeat themselves.
 MAX_NO_SPEECH = 0.4
 MIN_LOGPROB = -1.0
+DOUBTFUL_NO_SPEECH, DOUBTFUL_LOGPROB = 0.3, -0.5  # either alone is speech, both together are not
 MAX_COMPRESSION = 2.4
 
 _MAX_TOKENS = 224  # half of the decoder's positions
@@ -58,10 +59,13 @@ class Transcript:
 
     @property
     def is_speech(self) -> bool:
+        is_doubtful = (
+            self.no_speech_probability > DOUBTFUL_NO_SPEECH and self.mean_logprob < DOUBTFUL_LOGPROB
+        )
         return (
             self.no_speech_probability <= MAX_NO_SPEECH
             and self.mean_logprob >= MIN_LOGPROB
-            and not self.is_loop
+            and not (is_doubtful or self.is_loop)
         )
 
 
