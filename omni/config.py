@@ -66,17 +66,23 @@ class AudioConfig(Section):
     output_rate_hz: Literal[24000] = Field(24000, description="what the stages speak")
     frame_ms: Literal[20] = Field(20, description="one transport quantum")
     unit_ms: int = Field(1000, description="one time-division slice")
-    lead_ms: int = Field(200, ge=40, description="speech queued ahead of the wire, at most")
+    lead_ms: int = Field(160, ge=40, description="speech queued ahead of the wire, at most")
 
 
 class OverlapConfig(Section):
     """What happens when the user makes a sound over our speech, in the order of its happening."""
 
-    duck_after_ms: int = Field(64, description="voiced sound that lowers our voice")
+    duck_after_ms: int = Field(32, description="voiced sound that lowers our voice")
     duck_db: float = Field(12, ge=0, description="by how much")
-    duck_lead_ms: int = Field(60, ge=20, description="speech queued ahead while lowered, at most")
+    duck_lead_ms: int = Field(40, ge=20, description="speech queued ahead while lowered, at most")
     listen_after_ms: int = Field(160, description="voiced sound that is sent to the recogniser")
-    hold_after_ms: int = Field(250, description="voiced sound, still unexplained, that halts us")
+    hold_after_ms: int = Field(180, description="voiced sound, still unexplained, that halts us")
+    resume_after_ms: int = Field(
+        250, description="silence after which we go on, lowered, though it is not explained yet"
+    )
+    short_ms: int = Field(
+        600, description="shorter sounds interrupt only by a plea to stop or a question"
+    )
     max_words: int = Field(
         1, ge=0, description="more words than this, and not of assent, interrupt"
     )

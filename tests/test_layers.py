@@ -30,6 +30,7 @@ ROWS = (
     {"protocol"},
     {"serve"},
     {"client"},
+    {"evaluation"},
     {"commands"},
     {"cli"},
     {"__main__"},

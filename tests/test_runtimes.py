@@ -53,7 +53,7 @@ class Script:
         await self._listen(talk, PlayoutStopped, 1)
         await self._speak(talk, 0.8)
         await self._listen(talk, PlayoutStarted, 2)
-        await self._speak(talk, 0.5)
+        await self._speak(talk, 0.9)
         await self._listen(talk, PlayoutStopped, 2)
         options = replace(talk.session.options, modality="text")
         talk.run(lambda session: session.update(options))

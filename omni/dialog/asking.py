@@ -27,6 +27,8 @@ class Asking:
         self._asked_at_ms = 0.0
         self._probe_id = ""
         self.language: str | None = None  # ISO 639-1; None lets the recogniser find it
+        # Taken for sounds over our speech: of half a second no language can be told.
+        self.usual_language: str | None = None
         self.request: Recognise | None = None  # not answered yet
 
     @property
@@ -36,15 +38,16 @@ class Asking:
 
     def for_all_words(self, turn: Turn) -> None:
         """Recognise from its start to now; no more is expected of this turn."""
-        self._ask(turn.item_id, turn.start_sample, self.language, is_final=True)
+        language = self.usual_language if turn.is_tentative else None
+        self._ask(turn.item_id, turn.start_sample, language, is_final=True)
 
     def for_words_so_far(self, turn: Turn) -> None:
-        self._ask(turn.item_id, turn.start_sample, self.language, is_final=False)
+        self._ask(turn.item_id, turn.start_sample, None, is_final=False)
 
-    def for_words_since(self, start_sample: int, language: str | None) -> None:
+    def for_words_since(self, start_sample: int) -> None:
         """A quick look, under an id of its own: its words must not bind those of the turn."""
         self._probe_id = self._out.new_id("probe")
-        self._ask(self._probe_id, start_sample, self.language or language, is_final=False)
+        self._ask(self._probe_id, start_sample, self.usual_language, is_final=False)
 
     def whether_finished(self, turn: Turn) -> None:
         """Does the turn sound finished? The answer is a `TurnHint`."""
@@ -79,5 +82,6 @@ class Asking:
     ) -> None:
         end = self._buffer.position
         samples = self._buffer.slice(start_sample, end)
+        language = self.language or language
         self.request = Recognise(*self._out.stamp, turn_id, samples, end, is_final, language)
         self.repeat()

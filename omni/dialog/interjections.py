@@ -21,7 +21,8 @@ RELAX_MS: Final = 128  # silence after which a sound too short to be listened to
 PROBE_EVERY_MS: Final = 160
 ECHO_FROM: Final = 0.2  # speech probability from which it is worth while to look for an echo
 MAX_PROBE_S: Final = 4.0  # the end of a long sound is enough to judge it by
-LEARNING_RATE: Final = 0.5  # of the user's usual level, by turn
+LOUDER_RATE: Final = 0.5  # how fast the user's usual level is learnt, by turn
+QUIETER_RATE: Final = 0.2  # slower: whoever speaks from afar may not be speaking to us
 
 
 class Floor(Protocol):
@@ -69,10 +70,9 @@ class Interjections:
         self._config = config
         self._state: Literal["none", "ducked", "held", "tolerated"] = "none"
         self._since_ms = 0.0  # when it was last known what the user wants
-        self._voiced_until = 0
+        self._onset = self._voiced_until = 0  # first and last sample of voice
         self._probed_until = 0
         self._usual_db: float | None = None
-        self._usual_language: str | None = None
 
     @property
     def is_possible(self) -> bool:
@@ -105,10 +105,10 @@ class Interjections:
         `turn`: the tentative turn, once the sound is long enough to be listened to.
         """
         if run_start is None:
-            silent_ms = (end_sample - self._voiced_until) * 1000 / RATE_HZ
-            if turn is None and silent_ms >= RELAX_MS:
-                self.end()
+            self._follow_silence((end_sample - self._voiced_until) * 1000 / RATE_HZ, turn)
             return
+        if not self.is_open:
+            self._onset = run_start
         self._voiced_until = end_sample
         voiced_ms = (end_sample - run_start) * 1000 / RATE_HZ
         if not self.is_open:
@@ -129,13 +129,13 @@ class Interjections:
         start = turn.start_sample
         evidence = Evidence(
             read(heard.text, heard.language),
-            (heard.end_sample - start) * 1000 / RATE_HZ,
+            (self._voiced_until - self._onset) * 1000 / RATE_HZ,
             is_over=is_over,
             is_quiet=self._is_quiet(start, heard.end_sample),
             is_over_us=self._floor.is_taken,
             is_own=self.is_echo(heard.text),
         )
-        verdict = judge(evidence, self._config.max_words)
+        verdict = judge(evidence, self._config)
         if verdict == "tolerate":
             self._since_ms = self._out.clock.now_ms()
             self._state = "tolerated"
@@ -148,12 +148,21 @@ class Interjections:
         """Whether the words heard are our own."""
         return is_echo(text, self._floor.said)
 
-    def learn(self, turn: Turn) -> None:
-        """A turn tells how loud and in which language the user speaks."""
+    def admits(self, turn: Turn) -> bool:
+        """Whether a finished turn with words is for us: not our echo, and not from far away.
+
+        Every turn tells how loud and in which language the user speaks: who has moved away is
+        taken for somebody else twice, then understood.
+        """
+        if self.is_echo(turn.text or ""):
+            return False
+        is_quiet = self._is_quiet(turn.start_sample, turn.end_sample)
         level = level_db(self._buffer.slice(turn.start_sample, turn.end_sample))
         usual = level if self._usual_db is None else self._usual_db
-        self._usual_db = usual + LEARNING_RATE * (level - usual)
-        self._usual_language = turn.language
+        rate = LOUDER_RATE if level > usual else QUIETER_RATE
+        self._usual_db = usual + rate * (level - usual)
+        self._asking.usual_language = turn.language
+        return not is_quiet
 
     def end(self) -> None:
         """The sound is over or has become a turn; if we still speak, we speak up again."""
@@ -162,6 +171,13 @@ class Interjections:
             self._floor.restore()
 
     # ---- inside
+
+    def _follow_silence(self, silent_ms: float, turn: Turn | None) -> None:
+        if turn is None and silent_ms >= RELAX_MS:
+            self.end()
+        elif self._state == "held" and silent_ms >= self._config.resume_after_ms:
+            self._state = "tolerated"  # there is nobody left to be spoken over
+            self._floor.duck()
 
     def _open(self) -> None:
         self._state = "ducked"
@@ -176,7 +192,7 @@ class Interjections:
             return
         self._probed_until = end
         start = max(turn.start_sample, end - int(MAX_PROBE_S * RATE_HZ))
-        self._asking.for_words_since(start, self._usual_language)
+        self._asking.for_words_since(start)
 
     def _is_quiet(self, start_sample: int, end_sample: int) -> bool:
         """So much below the user's usual level that it is not meant for us."""

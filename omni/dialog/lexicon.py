@@ -74,13 +74,22 @@ _QUESTION: Final[Mapping[str, str]] = {
 _OPEN: Final[Mapping[str, str]] = {
     "en": "and|but|or|because|the|a|an|of|to|for|with|my|your|our|their|if|than|um|uh|er|from|at|"
     "into|about|i m|it s|we re|they re|i ll|i d|which|whose|when the|as|like a|is a|can you|"
-    "could you|would you|do you|what is the|tell me about|i want|i d like",
+    "could you|would you|do you|what is the|tell me about|i want|i d like|to know|wants to",
     "es": "y|pero|o|porque|el|la|los|las|un|una|de|del|a|al|para|con|mi|tu|su|si|que|en|eh|por",
     "fr": "et|mais|ou|parce que|le|la|les|un|une|des|de|du|à|au|pour|avec|mon|ma|mes|si|que|en|"
     "euh|dans|sur",
     "de": "und|aber|oder|weil|der|die|das|ein|eine|von|zu|für|mit|mein|meine|wenn|dass|in|äh|auf",
     "it": "e|ma|o|perché|il|lo|la|i|gli|le|un|una|di|del|a|per|con|mio|mia|se|che|in|ehm",
     "pt": "e|mas|ou|porque|o|a|os|as|um|uma|de|do|da|para|com|meu|minha|se|que|em|hum",
+}
+# Words that begin a clause on which another one must follow.
+_LEADING: Final[Mapping[str, str]] = {
+    "en": "when|if|because|although|while|since|after|before|whenever|unless",
+    "es": "cuando|si|aunque|mientras|como",
+    "fr": "quand|si|lorsque|pendant que|comme|puisque",
+    "de": "wenn|als|obwohl|während|weil|da",
+    "it": "quando|se|mentre|siccome",
+    "pt": "quando|se|enquanto|embora",
 }
 
 
@@ -117,9 +126,12 @@ def asks_for_more(text: str, language: str) -> bool:
     """
     if text.rstrip().endswith((",", "...", "…", "-", "—", ":")):
         return True
-    words = words_of(text)
-    is_known = language in _OPEN and not text.rstrip().endswith("?")
-    phrases = _phrases("open", language) if is_known else set()
+    if language not in _OPEN or text.rstrip().endswith("?"):
+        return False
+    words, phrases = words_of(text), _phrases("open", language)
+    has_one_clause = not re.search(r"[,;.!?]\s+\w", text)
+    if has_one_clause and _match_at(words, 0, _phrases("leading", language)):
+        return True
     return any(tuple(words[-length:]) in phrases for length in (1, 2, 3))
 
 
@@ -135,8 +147,12 @@ def _with_marks(text: str) -> str:
 
 
 @cache
-def _phrases(kind: Literal["assent", "stop", "question", "open"], language: str) -> Phrases:
-    lists = {"assent": _ASSENT, "stop": _STOP, "question": _QUESTION, "open": _OPEN}[kind]
+def _phrases(
+    kind: Literal["assent", "stop", "question", "open", "leading"], language: str
+) -> Phrases:
+    by_kind = {"assent": _ASSENT, "stop": _STOP, "question": _QUESTION, "open": _OPEN,
+               "leading": _LEADING}  # fmt: skip
+    lists = by_kind[kind]
     chosen = [lists[language]] if language in lists else lists.values()
     return {tuple(words_of(phrase)) for listed in chosen for phrase in listed.split("|")}
 

@@ -276,11 +276,9 @@ class Listening:
         return turn
 
     def _finish(self, turn: Turn) -> None:
-        if turn.text:
-            self._interjections.learn(turn)
-        self._forget()
-        if not turn.is_manual and self._interjections.is_echo(turn.text or ""):
+        if turn.text and not (turn.is_manual or self._interjections.admits(turn)):
             turn = replace(turn, text="")
+        self._forget()
         self._listener.on_turn(turn)
 
     def _forget(self) -> None:

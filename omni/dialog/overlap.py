@@ -7,6 +7,7 @@ talk to others and our own echo never are; a plea to stop, a question, or more t
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from omni.config import OverlapConfig
 from omni.dialog.lexicon import Remark, words_of
 
 Verdict = Literal["undecided", "tolerate", "dismiss", "interrupt"]
@@ -21,7 +22,7 @@ ECHO_SHARE: Final = 0.8  # of the words heard
 class Evidence:
     """What is known of a sound when its words arrive.
 
-    `heard_ms`: how much of it was heard. `is_over`: all of it. `is_quiet`: far below the user's
+    `heard_ms`: how long it has been. `is_over`: all of it. `is_quiet`: far below the user's
     usual level. `is_over_us`: we are speaking still, or would be if we were not held. `is_own`:
     the words are ours.
     """
@@ -34,21 +35,24 @@ class Evidence:
     is_own: bool
 
 
-def judge(evidence: Evidence, max_words: int) -> Verdict:
-    """What a sound over our speech is, by the words in it; more than `max_words` interrupt."""
+def judge(evidence: Evidence, config: OverlapConfig) -> Verdict:
+    """What a sound over our speech is, by the words in it and by its length."""
     meaning, num_words = evidence.remark.meaning, evidence.remark.num_words
     nothing: Verdict = "dismiss" if evidence.is_over else "tolerate"
     if evidence.is_own:
         return nothing
     if evidence.is_quiet:  # not meant for us, unless it is nothing but a plea to stop
-        return "interrupt" if meaning == "stop" and num_words <= max_words + 1 else nothing
+        return "interrupt" if meaning == "stop" and num_words <= config.max_words + 1 else nothing
     if meaning == "nothing":
         return "undecided" if not evidence.is_over and evidence.heard_ms < NOISE_MS else nothing
     if meaning == "assent":
         return nothing if evidence.is_over_us else "interrupt"
-    if meaning in ("stop", "question") or num_words > max_words or evidence.is_over:
+    if meaning in ("stop", "question"):
         return "interrupt"
-    return "undecided"
+    if evidence.heard_ms < config.short_ms and evidence.is_over_us:
+        # Recognisers make words of murmurs: "mm-hm" is heard as "ma'am", laughter as "you'll find".
+        return "dismiss" if evidence.is_over else "undecided"
+    return "interrupt" if num_words > config.max_words or evidence.is_over else "undecided"
 
 
 def is_echo(heard: str, said: str) -> bool:

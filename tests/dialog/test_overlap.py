@@ -4,18 +4,19 @@ from dataclasses import replace
 
 import pytest
 
+from omni.config import load
 from omni.dialog.lexicon import read
 from omni.dialog.overlap import Evidence, Verdict, is_echo, judge
 
 AUDIBLE = Evidence(
     read("", "en"), 800, is_over=False, is_quiet=False, is_over_us=True, is_own=False
 )
-MAX_WORDS = 1
+CONFIG = load("stub").turn.overlap
 
 
 def verdict(text: str, **changes: bool | float) -> Verdict:
     evidence = replace(AUDIBLE, remark=read(text, "en"), **changes)  # type: ignore[arg-type]
-    return judge(evidence, MAX_WORDS)
+    return judge(evidence, CONFIG)
 
 
 @pytest.mark.parametrize("text", ["Stop.", "Wait!", "No.", "What's that?", "I meant the red one"])
@@ -38,6 +39,14 @@ def test_no_words_yet_means_nothing_yet() -> None:
 def test_one_word_is_waited_for_to_end() -> None:
     assert verdict("Louder") == "undecided"
     assert verdict("Louder", is_over=True) == "interrupt"
+
+
+def test_a_murmur_that_was_taken_for_words_is_still_a_murmur() -> None:
+    assert verdict("ma'am", heard_ms=400) == "undecided"
+    assert verdict("ma'am", heard_ms=400, is_over=True) == "dismiss"
+    assert verdict("You'll find.", heard_ms=450, is_over=True) == "dismiss"
+    assert verdict("Stop.", heard_ms=400) == "interrupt"
+    assert verdict("Tea.", heard_ms=400, is_over=True, is_over_us=False) == "interrupt"
 
 
 def test_quiet_talk_is_not_for_us_unless_it_is_a_plea_to_stop() -> None:
