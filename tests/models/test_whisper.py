@@ -187,7 +187,8 @@ def test_stable_prefix(previous, current, stable):
     ("no_speech_probability", "mean_logprob", "is_loop", "verdict"),
     [
         (0.02, -0.1, False, True),
-        (0.35, -0.9, False, True),
+        (0.25, -0.9, False, True),
+        (0.35, -0.6, False, False),
         (0.9, -0.69, False, False),
         (0.46, -1.09, False, False),
         (0.1, -0.1, True, False),
