@@ -78,7 +78,7 @@ class OverlapConfig(Section):
     listen_after_ms: int = Field(160, description="voiced sound that is sent to the recogniser")
     hold_after_ms: int = Field(180, description="voiced sound, still unexplained, that halts us")
     resume_after_ms: int = Field(
-        250, description="silence after which we go on, lowered, though it is not explained yet"
+        180, description="silence after which we go on, lowered, though it is not explained yet"
     )
     short_ms: int = Field(
         600, description="shorter sounds interrupt only by a plea to stop or a question"

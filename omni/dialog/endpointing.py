@@ -35,6 +35,7 @@ class Endpointer:
         self.detection = detection
         self.state: Literal["quiet", "speaking", "paused"] = "quiet"
         self.pause_ms = pause_ms
+        self.is_waiting = False  # for the words of the present pause, which may ask for more
         self._run_start: int | None = None  # where the present run of voiced windows began
         self._last_voiced = 0
         self._position = 0
@@ -66,7 +67,8 @@ class Endpointer:
 
     def stop(self) -> None:
         """Forget the present turn."""
-        self.state, self._run_start, self._sounds_unfinished = "quiet", None, False
+        self.state, self._run_start = "quiet", None
+        self._sounds_unfinished = self.is_waiting = False
 
     def _voiced(self, run_start: int, min_speech_samples: int) -> Boundary | None:
         voiced = self._position - run_start
@@ -74,7 +76,8 @@ class Endpointer:
             self.state = "speaking"
             return Boundary("began", run_start)
         if self.state == "paused" and voiced >= RESUME_SAMPLES:
-            self.state, self._sounds_unfinished = "speaking", False
+            self.state = "speaking"
+            self._sounds_unfinished = self.is_waiting = False
             return Boundary("resumed", run_start)
         return None
 
@@ -90,6 +93,6 @@ class Endpointer:
     def _end_samples(self) -> int:
         detection = self.detection
         wait_ms = detection.silence_duration_ms
-        if self._sounds_unfinished:
+        if self._sounds_unfinished or self.is_waiting:
             wait_ms = max(wait_ms, detection.max_silence_ms)
         return wait_ms * RATE_HZ // 1000

@@ -18,7 +18,7 @@ from omni.media.level import level_db
 from omni.types import Activity, Heard, Samples
 
 RELAX_MS: Final = 128  # silence after which a sound too short to be listened to is over
-PROBE_EVERY_MS: Final = 160
+PROBE_EVERY_MS: Final = 240  # of less, recognisers make nothing
 ECHO_FROM: Final = 0.2  # speech probability from which it is worth while to look for an echo
 MAX_PROBE_S: Final = 4.0  # the end of a long sound is enough to judge it by
 LOUDER_RATE: Final = 0.5  # how fast the user's usual level is learnt, by turn
@@ -115,9 +115,11 @@ class Interjections:
             is_due = voiced_ms >= self._config.duck_after_ms
             if is_due and not self._is_quiet(run_start, end_sample):
                 self._open()
-        elif self._state == "ducked" and voiced_ms >= self._config.hold_after_ms:
-            self._state = "held"
-            self._floor.hold()
+        elif self._state == "ducked":
+            is_due = voiced_ms >= self._config.hold_after_ms
+            if is_due and not self._is_quiet(run_start, end_sample):
+                self._state = "held"
+                self._floor.hold()
         if turn is not None and turn.end_sample == 0:
             self._probe(turn)
 
@@ -187,7 +189,7 @@ class Interjections:
     def _probe(self, turn: Turn) -> None:
         """Ask for the words so far, unless that was done a moment ago or is being done."""
         end = self._buffer.position
-        new_ms = (end - max(self._probed_until, turn.start_sample)) * 1000 / RATE_HZ
+        new_ms = (end - max(self._probed_until, self._onset)) * 1000 / RATE_HZ
         if self._asking.request is not None or new_ms < PROBE_EVERY_MS:
             return
         self._probed_until = end

@@ -129,10 +129,8 @@ class Listening:
         end = self._buffer.position
         start = self.turn.start_sample if self.turn else self._free_from
         if end - start < MIN_COMMIT_SAMPLES:
-            raise ProtocolError(
-                "the input audio buffer holds less than 100 ms of audio",
-                "input_audio_buffer_commit_empty",
-            )
+            code = "input_audio_buffer_commit_empty"
+            raise ProtocolError("the input audio buffer holds less than 100 ms of audio", code)
         item_id = self.turn.item_id if self.turn else self._out.new_id("item")
         turn = self._close(Turn(item_id, start, is_manual=True), end)
         self._listener.on_committed(turn)
@@ -167,9 +165,11 @@ class Listening:
         self.turn = turn = replace(turn, text=heard.text, language=heard.language)
         if turn.is_closed:
             self._finish(turn)
-        elif heard.text:
-            if self._endpointer and asks_for_more(heard.text, heard.language):
-                self._endpointer.hint(is_complete=False)
+            return
+        if self._endpointer:
+            self._endpointer.is_waiting = False
+            self._endpointer.hint(not asks_for_more(heard.text, heard.language))
+        if heard.text:
             self._listener.on_likely_end(turn)
 
     def _heard_over_us(self, turn: Turn, heard: Heard, *, is_whole: bool) -> None:
@@ -215,6 +215,8 @@ class Listening:
         ended_ms = self._wall_ms(at_sample)
         self.turn = replace(turn, end_sample=at_sample, speech_end_ms=ended_ms, text=None)
         self._asking.for_all_words(turn)
+        if self._endpointer:
+            self._endpointer.is_waiting = True
         if not turn.is_tentative:
             self._asking.whether_finished(turn)
 

@@ -13,7 +13,7 @@ from omni.dialog.lexicon import Remark, words_of
 Verdict = Literal["undecided", "tolerate", "dismiss", "interrupt"]
 """`tolerate`: speak on, lowered, and listen on. `dismiss`: it was nothing."""
 
-NOISE_MS: Final = 500  # the recogniser may find no words in the first part of a word
+NOISE_MS: Final = 900  # the recogniser may find no words in the first part of a word
 MIN_ECHO_WORDS: Final = 3  # fewer may be the user's own, even if we have just said them
 ECHO_SHARE: Final = 0.8  # of the words heard
 
@@ -47,9 +47,10 @@ def judge(evidence: Evidence, config: OverlapConfig) -> Verdict:
         return "undecided" if not evidence.is_over and evidence.heard_ms < NOISE_MS else nothing
     if meaning == "assent":
         return nothing if evidence.is_over_us else "interrupt"
-    if meaning in ("stop", "question"):
+    is_short = evidence.heard_ms < config.short_ms and evidence.is_over_us
+    if meaning == "stop" or (meaning == "question" and (evidence.is_over or not is_short)):
         return "interrupt"
-    if evidence.heard_ms < config.short_ms and evidence.is_over_us:
+    if is_short:
         # Recognisers make words of murmurs: "mm-hm" is heard as "ma'am", laughter as "you'll find".
         return "dismiss" if evidence.is_over else "undecided"
     return "interrupt" if num_words > config.max_words or evidence.is_over else "undecided"

@@ -183,20 +183,23 @@ def hear_ourselves(talk: Talk, delay_ms: int, level_db: float) -> None:
         talk.hear(line.pop(0) if line else np.zeros(320, np.float32))
 
 
-@pytest.mark.parametrize("delay_ms", [60, 300])
-def test_our_own_voice_in_the_microphone_does_not_stop_us(
-    delay_ms: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("delay_ms", [0, 60, 300])
+@pytest.mark.parametrize("level_db", [-10, 0])
+def test_our_own_voice_in_the_microphone_does_not_stop_us(delay_ms: int, level_db: int) -> None:
     talk = answered()
-    hear_ourselves(talk, delay_ms, -10)
+    talk.ear.words = None
+    hear_ourselves(talk, delay_ms, level_db)
     assert [done.status for done in talk.of(ResponseDone)] == ["completed"]
     assert not silences(talk)
 
+
+@pytest.mark.parametrize("delay_ms", [60, 300])
+def test_without_the_echo_guard_it_would(delay_ms: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EchoGuard, "likeness", lambda *_: 0.0)
     talk = answered()
     talk.ear.words = None
-    hear_ourselves(talk, delay_ms, -10)
-    assert silences(talk) or talk.of(ResponseDone)[0].status == "cancelled"  # the guard it was
+    hear_ourselves(talk, delay_ms, 0)
+    assert silences(talk) or talk.of(ResponseDone)[0].status == "cancelled"
 
 
 def test_a_voice_alone_does_not_hold_us_while_echo_cancellers_adapt() -> None:
@@ -224,6 +227,17 @@ def test_a_marker_tells_the_model_that_it_was_cut_off() -> None:
     prompt = [c for c in talk.sent if isinstance(c, Prompt) and c.max_tokens][-1]
     done = talk.of(ResponseDone)[0]
     assert prompt.messages[-2].text == f"{done.item.text} [cut off]"
+
+
+def test_a_turn_whose_words_come_late_is_kept_open_until_they_do() -> None:
+    talk = Talk(config())
+    talk.hear_ms = 700
+    talk.speak(1.0, "tell me about the")
+    talk.quiet(1.2)
+    assert not talk.of(TranscriptDone)
+    talk.speak(0.5, "tell me about the moon")
+    talk.quiet(1.4)
+    assert [event.transcript for event in talk.of(TranscriptDone)] == ["tell me about the moon"]
 
 
 def test_words_that_ask_for_more_keep_the_turn_open() -> None:

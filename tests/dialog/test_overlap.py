@@ -9,7 +9,7 @@ from omni.dialog.lexicon import read
 from omni.dialog.overlap import Evidence, Verdict, is_echo, judge
 
 AUDIBLE = Evidence(
-    read("", "en"), 800, is_over=False, is_quiet=False, is_over_us=True, is_own=False
+    read("", "en"), 1000, is_over=False, is_quiet=False, is_over_us=True, is_own=False
 )
 CONFIG = load("stub").turn.overlap
 
@@ -33,6 +33,8 @@ def test_what_never_interrupts(text: str) -> None:
 
 def test_no_words_yet_means_nothing_yet() -> None:
     assert verdict("", heard_ms=300) == "undecided"
+    assert verdict("Oh, why", heard_ms=300) == "undecided"  # "I see", as it turns out
+    assert verdict("Why?", heard_ms=300, is_over=True) == "interrupt"
     assert verdict("", heard_ms=300, is_over=True) == "dismiss"
 
 
