@@ -104,7 +104,7 @@ class TurnConfig(Section):
     )
     prefix_padding_ms: int = Field(300, ge=0, description="audio kept from before the onset")
     min_speech_ms: int = Field(160, description="shorter sounds open no turn")
-    speculate_after_ms: int = Field(128, description="silence after which an answer is prepared")
+    speculate_after_ms: int = Field(96, description="silence after which an answer is prepared")
     silence_duration_ms: int = Field(480, description="silence that ends a turn")
     max_silence_ms: int = Field(1600, description="silence that ends an unfinished-sounding turn")
     complete_threshold: float = Field(0.5, description="turn-end probability taken as finished")
@@ -163,7 +163,7 @@ class SpeakConfig(Section):
     voice: str = Field("af_heart", description="a name under kokoro/voices in `files`")
     speed: float = Field(1.0, ge=0.25, le=1.5, description="1 is the voice's own pace")
     num_threads: int = 1
-    first_clause_words: int = Field(4, description="words after which the first clause may end")
+    first_clause_words: int = Field(3, description="words after which the first clause may end")
     clause_words: int = Field(14, description="later clauses are at most about this long")
 
 
