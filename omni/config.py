@@ -116,8 +116,8 @@ class DeadlineConfig(Section):
     """How long a state may last before the watchdog says so and recovers."""
 
     recognise_s: float = 8
-    first_token_s: float = 15
-    next_token_s: float = 10
+    first_token_s: float = Field(30, description="longer than a dead core takes to come back")
+    next_token_s: float = Field(30, description="the same, in the middle of a reply")
     first_speech_s: float = 15
     next_speech_s: float = 10
     apology: str = Field(

@@ -122,6 +122,7 @@ def test_a_reply_survives_the_death_of_its_worker(
     first, second = asyncio.run(kill_while_it_speaks(server.url, stage))
     assert first.status in ("completed", "incomplete"), first.errors
     heard = recognise(resample(first.audio, 24000, 16000))
-    assert word_error_rate(first.reply, heard) <= 0.2, (first.reply, heard)
+    # Nothing lost and nothing twice; of a short reply two misheard words are allowed.
+    assert word_error_rate(first.reply, heard) <= 0.3, (first.reply, heard)
     assert second.status == "completed"
     assert "paris" in second.reply.lower()
