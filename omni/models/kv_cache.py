@@ -78,8 +78,9 @@ class SlotPool:
     def __init__(self, shape: CacheShape, num_slots: int, slot_tokens: int, like: Tensor) -> None:
         size = (shape.num_layers, num_slots, shape.num_kv_heads, slot_tokens, shape.head_dim)
         self.slot_tokens = slot_tokens
-        self.keys = torch.empty(size, dtype=like.dtype, device=like.device)  # [L, S, H, T, D]
-        self.values = torch.empty_like(self.keys)
+        # Zeros, for what lies behind a slot's end may be multiplied by a weight of 0: not by NaN.
+        self.keys = torch.zeros(size, dtype=like.dtype, device=like.device)  # [L, S, H, T, D]
+        self.values = torch.zeros_like(self.keys)
         self._inv_freq = shape.inv_freq.to(like.device)
         self._lengths = [0] * num_slots
         self._skipped = [0] * num_slots

@@ -8,7 +8,7 @@ agreement with the next one makes its words stable.
 from collections.abc import Sequence
 from pathlib import Path
 
-from omni.models.embedded.whisper import Whisper, stable_prefix
+from omni.models.embedded.whisper import Transcript, Whisper, stable_prefix
 from omni.types import Chunk, Heard, Recognise, StageName
 
 
@@ -55,13 +55,11 @@ class HearStage:
     def _recognise(self, request: Recognise) -> Heard:
         before = self._last.get(request.session_id)
         last = before if before and before.turn_id == request.turn_id else None
-        transcript = self._whisper.transcribe(
-            request.samples,
-            language=request.language,
-            likely_language=before.language if before and before.text else None,
-            prefix=last.stable if last else "",
-            context_s=self._context_s,
-        )
+        likely = before.language if before and before.text else None
+        prefix = last.stable if last else ""
+        transcript = self._transcribe(request, likely, prefix)
+        if prefix and not transcript.text:  # too few new words to tell speech from noise by
+            transcript = self._transcribe(request, likely, "")
         stable = ""
         if last:
             agreed = stable_prefix(last.text, transcript.text)
@@ -72,10 +70,19 @@ class HearStage:
             request.unit_index,
             request.turn_id,
             request.end_sample,
-            transcript.text,
+            transcript.text or stable,
             stable,
             transcript.language,
             request.is_final,
         )
         self._last[request.session_id] = heard
         return heard
+
+    def _transcribe(self, request: Recognise, likely: str | None, prefix: str) -> Transcript:
+        return self._whisper.transcribe(
+            request.samples,
+            language=request.language,
+            likely_language=likely,
+            prefix=prefix,
+            context_s=self._context_s,
+        )

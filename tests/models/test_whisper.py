@@ -7,7 +7,7 @@ import pytest
 
 from omni import assets
 from omni.errors import ProtocolError
-from omni.models.embedded.whisper import Transcript, Whisper, stable_prefix
+from omni.models.embedded.whisper import Transcript, Whisper, said_once, stable_prefix
 
 SPOKEN = {
     "weather_question.wav": "What is the weather in Paris?",
@@ -74,6 +74,32 @@ def test_a_looping_hypothesis_is_searched_again(whisper, recording):
     assert transcript.language_probability == 1
     assert not transcript.is_loop
     assert "las las" not in transcript.text
+
+
+@pytest.mark.models
+@pytest.mark.parametrize("end", [167984, 177904])
+def test_an_end_that_is_decoded_twice_is_said_once(whisper, recording, end):
+    samples = np.pad(recording("jfk.flac"), (0, 16000))[47936:end]
+    assert words(whisper.transcribe(samples, context_s=6).text).split().count("ask") == 2
+
+
+@pytest.mark.parametrize(
+    ("decoded", "said"),
+    [
+        (
+            "Ask what you can do for your country What you can do, for your country?",
+            "Ask what you can do for your country",
+        ),
+        ("Stop, stop, stop. No, no, no, no, no, no!", "Stop, stop, stop. No, no, no, no, no, no!"),
+        (
+            " ありがとうございます、ありがとうございます",
+            " ありがとうございます、ありがとうございます",
+        ),
+        ("", ""),
+    ],
+)
+def test_said_once(decoded, said):
+    assert said_once(decoded) == said
 
 
 def noise(level_db, color=0.0):

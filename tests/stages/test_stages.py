@@ -309,9 +309,12 @@ class FakeEar:
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
+        self.is_in_doubt = False
 
     def transcribe(self, samples: Samples, **given: Any) -> FakeTranscript:
         self.asked.append(given)
+        if self.is_in_doubt:
+            return FakeTranscript("", "en")
         words = [given["prefix"]] if given["prefix"] else []
         number = len(words[0].split()) if words else 0
         return FakeTranscript(" ".join([*words, *WORDS[number : len(samples)]]), "en")
@@ -342,6 +345,17 @@ def test_words_that_were_published_are_never_taken_back() -> None:
         stables.append(heard.stable)
     assert stables == ["", "what", "what is", "what is the", "what is the weather"]
     assert [asked["prefix"] for asked in ear.asked] == ["", *stables[:-1]]
+
+
+def test_words_that_were_published_outlive_a_doubt() -> None:
+    stage, ear = hearing()
+    stage.step([recognise("t", 2)])
+    stage.step([recognise("t", 3)])
+    ear.is_in_doubt = True
+    (heard,) = stage.step([recognise("t", 4, is_final=True)])
+    assert isinstance(heard, Heard)
+    assert heard.text == "what is"
+    assert [asked["prefix"] for asked in ear.asked[-2:]] == ["what is", ""]
 
 
 def test_a_new_turn_starts_afresh_but_in_the_language_spoken_before() -> None:

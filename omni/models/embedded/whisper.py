@@ -32,6 +32,7 @@ MAX_NO_SPEECH = 0.4
 MIN_LOGPROB = -1.0
 DOUBTFUL_NO_SPEECH, DOUBTFUL_LOGPROB = 0.3, -0.5  # either alone is speech, both together are not
 MAX_COMPRESSION = 2.4
+MIN_REPEATED_WORDS, MIN_REPEATED_LETTERS = 6, 20  # a short window's decoder says so much twice
 
 _MAX_TOKENS = 224  # half of the decoder's positions
 _MAX_PROMPT_TOKENS = 112
@@ -192,7 +193,7 @@ class Whisper:
         num_scored = max(0, len(tokens) - len(said)) + 1  # and the end of the text
         mean_logprob = result.scores[0] * len(result.sequences_ids[0]) / num_scored
         is_loop = len(tokens) >= max_tokens and _compression(text) > MAX_COMPRESSION
-        return _Hypothesis(text, result.no_speech_prob, mean_logprob, is_loop)
+        return _Hypothesis(said_once(text), result.no_speech_prob, mean_logprob, is_loop)
 
 
 def stable_prefix(previous: str, current: str) -> str:
@@ -210,6 +211,17 @@ def stable_prefix(previous: str, current: str) -> str:
     while agreed and _is_mark(agreed[-1]):
         agreed = agreed[:-1]
     return agreed.lstrip()
+
+
+def said_once(text: str) -> str:
+    """Without its end where that only repeats the words before: a decoder that missed the end."""
+    words = _WORD.findall(text)
+    bare = [_bare(word.strip()) for word in words]
+    for length in range(len(words) // 2, MIN_REPEATED_WORDS - 1, -1):
+        last, before = bare[-length:], bare[-2 * length : -length]
+        if last == before and len("".join(last)) >= MIN_REPEATED_LETTERS:
+            return "".join(words[:-length])
+    return text
 
 
 def _compression(text: str) -> float:
