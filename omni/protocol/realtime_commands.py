@@ -11,11 +11,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from omni.dialog.session import ResponseRequest, Session
 from omni.errors import ProtocolError
-from omni.protocol import realtime_wire as wire
+from omni.protocol import realtime_client_events as wire
 from omni.protocol.realtime_audio import InputAudio
 from omni.protocol.realtime_events import ServerEvent, SessionUpdated
 from omni.protocol.realtime_items import decode_image, from_wire_item
 from omni.protocol.realtime_session import Defaults, merge, token_limit
+from omni.protocol.realtime_session_wire import SessionPatch
 from omni.protocol.realtime_state import ViewState
 
 CLIENT_EVENTS: Final[TypeAdapter[wire.AnyClientEvent]] = TypeAdapter(wire.ClientEvents)
@@ -32,7 +33,7 @@ class Commands:
         self._defaults = defaults
         self._input = InputAudio(state.settings.input_format)
 
-    def configure(self, patch: wire.SessionPatch) -> None:
+    def configure(self, patch: SessionPatch) -> None:
         """Adopt a client's settings."""
         state = self._state
         before = state.settings.input_format
@@ -137,11 +138,11 @@ def parse(text: str | bytes) -> wire.AnyClientEvent:
         raise describe(error, data) from error
 
 
-def parse_session(text: str | bytes) -> wire.SessionPatch:
+def parse_session(text: str | bytes) -> SessionPatch:
     """The session settings that come beside an SDP offer. Raises ProtocolError."""
     data = parse_object(text)
     try:
-        return wire.SessionPatch.model_validate({"type": "realtime", **data})
+        return SessionPatch.model_validate({"type": "realtime", **data})
     except ValidationError as error:
         raise describe(error, data, "session") from error
 

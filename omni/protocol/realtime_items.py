@@ -7,7 +7,7 @@ from omni.errors import ProtocolError
 from omni.events import Item, Part
 from omni.media import pictures
 from omni.media.audio import from_base64
-from omni.protocol.realtime_wire import (
+from omni.protocol.realtime_item_wire import (
     Content,
     FunctionCallItem,
     FunctionCallOutputItem,

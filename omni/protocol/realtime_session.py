@@ -10,8 +10,8 @@ from typing import Final, Literal, TypeVar
 
 from omni.config import OmniConfig
 from omni.dialog.options import SessionOptions, TurnDetection, default_options
-from omni.protocol.realtime_wire import (
-    MAX_OUTPUT_TOKENS,
+from omni.protocol.realtime_client_events import MAX_OUTPUT_TOKENS
+from omni.protocol.realtime_session_wire import (
     AudioFormat,
     AudioInput,
     AudioOutput,

@@ -1,0 +1,93 @@
+"""A session's settings as the Realtime protocol writes them: what is wished, and what holds.
+
+Law: what a client may ask for is accepted, known to us or not. Source: openai-python 3.54,
+types/realtime.
+"""
+
+from typing import Any, Literal
+
+from omni.protocol.realtime_wire import Wire
+
+
+class AudioFormat(Wire):
+    """G.711 is always 8 kHz; PCM is 24 kHz in the protocol, 16 kHz is our extension."""
+
+    type: Literal["audio/pcm", "audio/pcmu", "audio/pcma"] = "audio/pcm"
+    rate: Literal[24000, 16000] | None = None
+
+
+class Transcription(Wire):
+    model: str | None = None
+    language: str | None = None
+
+
+class NoiseReduction(Wire):
+    type: str | None = None
+
+
+Eagerness = Literal["low", "medium", "high", "auto"]
+
+
+class TurnDetectionWire(Wire):
+    type: Literal["server_vad", "semantic_vad"] = "server_vad"
+    threshold: float | None = None
+    prefix_padding_ms: int | None = None
+    silence_duration_ms: int | None = None
+    eagerness: Eagerness | None = None
+    create_response: bool | None = None
+    interrupt_response: bool | None = None
+
+
+class AudioInput(Wire):
+    format: AudioFormat | None = None
+    noise_reduction: NoiseReduction | None = None
+    transcription: Transcription | None = None
+    turn_detection: TurnDetectionWire | None = None
+
+
+class VoiceId(Wire):
+    id: str
+
+
+class AudioOutput(Wire):
+    format: AudioFormat | None = None
+    voice: str | VoiceId | None = None
+    speed: float | None = None
+
+
+class SessionAudio(Wire):
+    input: AudioInput | None = None
+    output: AudioOutput | None = None
+
+
+class SessionPatch(Wire):
+    """The settings of a client that we can honour; the rest of the protocol's are ignored."""
+
+    type: Literal["realtime", "transcription"]
+    instructions: str | None = None
+    output_modalities: list[Literal["text", "audio"]] | None = None
+    audio: SessionAudio | None = None
+    max_output_tokens: int | Literal["inf"] | None = None
+
+
+class RealtimeSession(Wire):
+    """The settings in effect, all of them. `tools` is empty until the brain can call any."""
+
+    type: Literal["realtime"] = "realtime"
+    object: Literal["realtime.session"] = "realtime.session"
+    id: str
+    model: str
+    instructions: str
+    output_modalities: list[Literal["text", "audio"]]
+    audio: SessionAudio
+    max_output_tokens: int
+    tools: tuple[Any, ...] = ()
+    tool_choice: Literal["auto"] = "auto"
+    truncation: Literal["auto"] = "auto"
+
+
+class TranscriptionSession(Wire):
+    type: Literal["transcription"] = "transcription"
+    object: Literal["realtime.transcription_session"] = "realtime.transcription_session"
+    id: str
+    audio: SessionAudio
