@@ -14,7 +14,7 @@ from omni.media.audio import (
     from_base64,
     to_base64,
 )
-from omni.protocol.realtime_session_wire import AudioFormat
+from omni.protocol.realtime_config import AudioFormat
 
 HEARD_HZ: Final = 16000
 SPOKEN_HZ: Final = 24000

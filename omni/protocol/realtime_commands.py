@@ -11,12 +11,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from omni.dialog.session import ResponseRequest, Session
 from omni.errors import ProtocolError
-from omni.protocol import realtime_client_events as wire
+from omni.protocol import realtime_requests as wire
 from omni.protocol.realtime_audio import InputAudio
+from omni.protocol.realtime_config import SessionPatch
 from omni.protocol.realtime_events import ServerEvent, SessionUpdated
 from omni.protocol.realtime_items import decode_image, from_wire_item
 from omni.protocol.realtime_session import Defaults, merge, token_limit
-from omni.protocol.realtime_session_wire import SessionPatch
 from omni.protocol.realtime_state import ViewState
 
 CLIENT_EVENTS: Final[TypeAdapter[wire.AnyClientEvent]] = TypeAdapter(wire.ClientEvents)

@@ -1,6 +1,7 @@
 """The OpenAI Realtime (GA) protocol's server events, as pydantic models with their exact names.
 
-Those of a response are in `realtime_response_events`. Every event gets its id when it is made. Source: openai-python 3.54, types/realtime.
+Those of a response are in `realtime_responses`. Every event gets its id when it is made. Source:
+openai-python 3.54, types/realtime.
 """
 
 import secrets
@@ -8,8 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from omni.protocol.realtime_config import RealtimeSession, TranscriptionSession
 from omni.protocol.realtime_item_wire import WireItem
-from omni.protocol.realtime_session_wire import RealtimeSession, TranscriptionSession
 from omni.protocol.realtime_wire import Wire
 
 

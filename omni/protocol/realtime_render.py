@@ -6,7 +6,7 @@ deltas. Source of the order: OpenAI Realtime GA, "conversations" guide.
 
 from omni import events
 from omni.protocol import realtime_events as wire
-from omni.protocol import realtime_response_events as responses
+from omni.protocol import realtime_responses as responses
 from omni.protocol.realtime_items import to_wire_item
 from omni.protocol.realtime_response import OpenResponse, Out
 from omni.protocol.realtime_state import ViewState

@@ -8,10 +8,10 @@ from typing import Final
 
 from omni import events
 from omni.protocol import realtime_events as wire
-from omni.protocol import realtime_response_events as responses
+from omni.protocol import realtime_responses as responses
 from omni.protocol.realtime_audio import OutputAudio
+from omni.protocol.realtime_config import AudioOutput
 from omni.protocol.realtime_items import to_wire_item
-from omni.protocol.realtime_session_wire import AudioOutput
 from omni.protocol.realtime_state import ViewState
 from omni.types import Samples
 

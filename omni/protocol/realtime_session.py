@@ -10,8 +10,7 @@ from typing import Final, Literal, TypeVar
 
 from omni.config import OmniConfig
 from omni.dialog.options import SessionOptions, TurnDetection, default_options
-from omni.protocol.realtime_client_events import MAX_OUTPUT_TOKENS
-from omni.protocol.realtime_session_wire import (
+from omni.protocol.realtime_config import (
     AudioFormat,
     AudioInput,
     AudioOutput,
@@ -24,6 +23,7 @@ from omni.protocol.realtime_session_wire import (
     TurnDetectionWire,
     VoiceId,
 )
+from omni.protocol.realtime_requests import MAX_OUTPUT_TOKENS
 
 Number = TypeVar("Number", int, float)
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from omni.protocol.realtime_config import RealtimeSession, TranscriptionSession
 from omni.protocol.realtime_session import Settings
-from omni.protocol.realtime_session_wire import RealtimeSession, TranscriptionSession
 
 Transport = Literal["websocket", "webrtc"]
 

@@ -6,7 +6,7 @@ import pytest
 
 from omni.config import OmniConfig, load
 from omni.events import ResponseDone
-from omni.protocol import realtime_events, realtime_response_events
+from omni.protocol import realtime_events, realtime_responses
 from omni.protocol.realtime_events import ServerEvent
 from omni.protocol.realtime_state import Transport
 from tests.protocol.desk import SERVER_MODELS, Desk, kinds
@@ -262,7 +262,7 @@ def test_a_transcription_session_is_never_answered(config: OmniConfig) -> None:
 def test_every_server_event_has_a_name_of_the_protocol() -> None:
     ours = {
         model.model_fields["type"].default
-        for model in (vars(realtime_events) | vars(realtime_response_events)).values()
+        for model in (vars(realtime_events) | vars(realtime_responses)).values()
         if isinstance(model, type)
         and issubclass(model, ServerEvent)
         and "type" in model.model_fields

@@ -5,9 +5,9 @@ Source: openai-python 3.54, types/realtime.
 
 from typing import Literal
 
+from omni.protocol.realtime_config import AudioOutput
 from omni.protocol.realtime_events import ServerEvent
 from omni.protocol.realtime_item_wire import WireItem
-from omni.protocol.realtime_session_wire import AudioOutput
 from omni.protocol.realtime_wire import Wire
 
 

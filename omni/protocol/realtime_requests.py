@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
+from omni.protocol.realtime_config import AudioOutput, SessionPatch
 from omni.protocol.realtime_item_wire import WireItem
-from omni.protocol.realtime_session_wire import AudioOutput, SessionPatch
 from omni.protocol.realtime_wire import Wire
 
 
