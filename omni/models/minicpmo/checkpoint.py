@@ -6,9 +6,10 @@ one is an error that names it. Weights are read from safetensors only; no code o
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Final, Literal
 
 import torch
 from safetensors import safe_open
@@ -23,6 +24,8 @@ from omni.models.minicpmo.hearing import AudioTower, Projector
 from omni.models.minicpmo.speech import SpeechModel
 from omni.models.minicpmo.vision import VisionTower
 from omni.models.resampler import Resampler
+
+Part = Literal["hear", "see", "think", "speak"]
 
 _UNUSED = re.compile(r"tts\.model\.embed_tokens\.weight|.*\.rotary_emb\.inv_freq")
 _WEIGHT_NORM = re.compile(r"(.+\.weight)(?:_g|_v)|(.+)\.parametrizations\.weight\.original[01]")
@@ -44,8 +47,22 @@ class MiniCPMO(nn.Module):
         self.tts = SpeechModel(config.speech, size)
 
 
-def load(folder: Path, device: torch.device, dtype: torch.dtype) -> MiniCPMO:
+PARTS: Final[dict[Part, tuple[str, ...]]] = {
+    "hear": ("apm.", "audio_projection_layer."),
+    "see": ("vpm.", "resampler."),
+    "think": ("llm.",),
+    "speak": ("tts.",),
+}
+"""Which tensors each part of the work needs."""
+
+
+def load(
+    folder: Path, device: torch.device, dtype: torch.dtype, parts: Iterable[Part] = PARTS
+) -> MiniCPMO:
     """Read an official folder (`config.json`, `model.safetensors` or its sharded form).
+
+    Args:
+        parts: what is wanted of it; the modules of the others stay empty, on the meta device.
 
     Raises:
         ConfigError: a wrong `config.json`.
@@ -55,7 +72,8 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype) -> MiniCPMO:
     config = read_config(folder)
     with torch.device("meta"):
         model = MiniCPMO(config)
-    load_into(model, weight_files(folder), device, dtype)
+    wanted = tuple(prefix for part in parts for prefix in PARTS[part])
+    load_into(model, weight_files(folder), device, dtype, wanted)
     # Rotary tables are in no checkpoint; those made on the meta device hold nothing.
     model.llm.model.rotary_emb = Qwen3RotaryEmbedding(config.llm).to(device)
     model.tts.model.rotary_emb = LlamaRotaryEmbedding(config.speech.backbone).to(device)
@@ -63,24 +81,34 @@ def load(folder: Path, device: torch.device, dtype: torch.dtype) -> MiniCPMO:
 
 
 def load_into(
-    module: nn.Module, paths: Sequence[Path], device: torch.device, dtype: torch.dtype
+    module: nn.Module,
+    paths: Sequence[Path],
+    device: torch.device,
+    dtype: torch.dtype,
+    prefixes: tuple[str, ...] = ("",),
 ) -> None:
-    """Give a module built on the meta device its weights; see `load` for errors."""
-    wanted = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    """Give a module built on the meta device its weights; see `load` for errors.
+
+    Args:
+        prefixes: of the tensors to be read; the others are checked by name and shape, and stay
+            on the meta device.
+    """
+    every = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    wanted = {name: shape for name, shape in every.items() if name.startswith(prefixes)}
     _check_memory(sum(shape.numel() for shape in wanted.values()), device, dtype)
     found: dict[str, Tensor] = {}
-    for name, tensor in _folded(_tensors(paths, device)):
-        if name not in wanted:
+    for name, tensor in _folded(_tensors(paths, device, prefixes)):
+        if name not in every:
             if _UNUSED.fullmatch(name):
                 continue
             raise AssetError(f"unexpected tensor {name} {list(tensor.shape)}", param=name)
-        if tensor.shape != wanted[name]:
+        if tensor.shape != every[name]:
             raise AssetError(
-                f"tensor {name} is {list(tensor.shape)}, config.json wants {list(wanted[name])}",
+                f"tensor {name} is {list(tensor.shape)}, config.json wants {list(every[name])}",
                 param=name,
             )
         found[name] = tensor.to(dtype)
-    missing = sorted(wanted.keys() - found.keys())
+    missing = sorted(every.keys() - found.keys())
     if missing:
         raise AssetError(
             f"{len(missing)} tensors are missing, the first is {missing[0]}", param=missing[0]
@@ -102,7 +130,10 @@ def weight_files(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def _tensors(paths: Sequence[Path], device: torch.device) -> Iterator[tuple[str, Tensor]]:
+def _tensors(
+    paths: Sequence[Path], device: torch.device, prefixes: tuple[str, ...]
+) -> Iterator[tuple[str, Tensor]]:
+    """What the files hold; of tensors without one of the prefixes only name and shape."""
     for path in paths:
         if not path.is_file():
             raise AssetError(f"{path.parent} has no {path.name}", param=path.name)
@@ -111,7 +142,11 @@ def _tensors(paths: Sequence[Path], device: torch.device) -> Iterator[tuple[str,
             continue
         with safe_open(path, framework="pt", device=str(device)) as file:
             for name in file.keys():  # noqa: SIM118  (it is no mapping)
-                yield name, file.get_tensor(name)
+                if name.startswith(prefixes):
+                    yield name, file.get_tensor(name)
+                else:
+                    shape = file.get_slice(name).get_shape()
+                    yield name, torch.empty(shape, device="meta")
 
 
 def _bare_tensors(path: Path, device: torch.device) -> Iterator[tuple[str, Tensor]]:

@@ -11,19 +11,7 @@ from torch import Tensor
 
 from omni.media import slicing
 from omni.models.minicpmo import prompt
-from omni.models.minicpmo.brain import (
-    Brain,
-    Choose,
-    Emit,
-    Feed,
-    Hear,
-    HearClip,
-    Say,
-    See,
-    Sound,
-    SpeechStream,
-    Work,
-)
+from omni.models.minicpmo.brain import Brain
 from omni.models.minicpmo.mel import MelChunk, MelStream
 from omni.models.minicpmo.prompt import text_group
 from omni.models.minicpmo.rounds import ExactRounds, Rounds
@@ -40,6 +28,18 @@ from omni.models.minicpmo.turns import (
     Unit,
 )
 from omni.models.minicpmo.unit import FIRST_PADDED, FRAMES_A_UNIT, UNIT_SAMPLES
+from omni.models.minicpmo.wishes import (
+    Choose,
+    Emit,
+    Feed,
+    Hear,
+    HearClip,
+    Say,
+    See,
+    Sound,
+    SpeechStream,
+    Work,
+)
 
 _USER = "<|im_start|>user\n"
 _AFTER_ANSWER = "<|tts_eos|><|im_end|>\n"

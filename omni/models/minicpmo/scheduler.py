@@ -8,17 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from omni.errors import StageError
-from omni.models.minicpmo.brain import (
-    ORDER,
-    Brain,
-    Decide,
-    Emit,
-    HearClip,
-    Result,
-    Say,
-    Wish,
-    Work,
-)
+from omni.models.minicpmo.brain import Brain
+from omni.models.minicpmo.wishes import ORDER, Decide, Emit, HearClip, Result, Say, Wish, Work
 
 
 @dataclass(slots=True, eq=False)

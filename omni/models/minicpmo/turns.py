@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from omni.media.slicing import Pixels
-from omni.models.minicpmo.brain import SpeechStream
 from omni.models.minicpmo.decoder import Context
 from omni.models.minicpmo.kv import KeyValues
 from omni.models.minicpmo.mel import MelStream
 from omni.models.minicpmo.rounds import Rounds, RowLimits
 from omni.models.minicpmo.sampling import TURN_SPEECH, Source, SpeechRule, TextRule
+from omni.models.minicpmo.wishes import SpeechStream
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from omni.media.slicing import Pixels
-from omni.models.minicpmo.brain import SpeechStream
 from omni.models.minicpmo.decoder import Context
 from omni.models.minicpmo.kv import KeyValues
 from omni.models.minicpmo.mel import HOP, RATE_HZ, MelStream
 from omni.models.minicpmo.sampling import Decision, Source, SpeechRule
 from omni.models.minicpmo.window import Window, WindowRule
+from omni.models.minicpmo.wishes import SpeechStream
 
 UNIT_SAMPLES = RATE_HZ
 FRAMES_A_UNIT = UNIT_SAMPLES // HOP
@@ -72,23 +72,45 @@ class UnitOutput:
 
 
 @dataclass(slots=True, eq=False)
+class Hearing:
+    """What the ears keep of a session. `lag` are samples taken in and not heard yet."""
+
+    mel: MelStream = field(default_factory=lambda: MelStream(_CONTEXT_FRAMES))
+    past: KeyValues = field(default_factory=KeyValues)
+    lag: Tensor = field(default_factory=lambda: torch.zeros(FIRST_PADDED - UNIT_SAMPLES))
+
+
+@dataclass(slots=True, eq=False)
+class Thinking:
+    """What the mind keeps of a session. `unit_start` is the row at which its last unit begins."""
+
+    context: Context
+    source: Source
+    window: Window
+    history: list[int] = field(default_factory=list)
+    is_turn_open: bool = False
+    num_units: int = 0
+    unit_start: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Speaking:
+    """What the mouth keeps of a session. `codes` are for the next vocoder window."""
+
+    context: Context
+    stream: SpeechStream | None
+    source: Source
+    codes: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class DuplexSession:
     """Everything a session is, between two units."""
 
-    context: Context
-    speech: Context
-    stream: SpeechStream | None
-    decision_source: Source
-    speech_source: Source
-    window: Window
-    mel: MelStream = field(default_factory=lambda: MelStream(_CONTEXT_FRAMES))
-    heard: KeyValues = field(default_factory=KeyValues)
-    lag: Tensor = field(default_factory=lambda: torch.zeros(FIRST_PADDED - UNIT_SAMPLES))
-    history: list[int] = field(default_factory=list)
-    codes: list[int] = field(default_factory=list)  # for the next vocoder window
-    is_turn_open: bool = False
-    num_units: int = 0
+    hearing: Hearing
+    thinking: Thinking
+    speaking: Speaking
 
     def close(self) -> None:
-        self.context.close()
-        self.speech.close()
+        self.thinking.context.close()
+        self.speaking.context.close()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from omni.models.minicpmo.brain import Brain
+from omni.models.minicpmo.brain import Mind
 from omni.models.minicpmo.decoder import Context
 from omni.models.minicpmo.prompt import text_group
 
@@ -80,7 +80,7 @@ class Window:
     def add(self, unit: UnitRows) -> None:
         self.units.append(unit)
 
-    def slide(self, brain: Brain, context: Context, *, is_turn_open: bool) -> None:
+    def slide(self, mind: Mind, context: Context, *, is_turn_open: bool) -> None:
         """Drop what the rule says. Raises StageError if the re-told words do not fit."""
         patience = self.rule.patience_rows if is_turn_open else 0
         if patience and len(context) <= self.rule.high_rows + patience:
@@ -90,7 +90,7 @@ class Window:
                 self._slide_basic(context)
             case "context":
                 while len(self.units) > self.rule.max_units:
-                    self._slide_context(brain, context)
+                    self._slide_context(mind, context)
 
     def _slide_basic(self, context: Context) -> None:
         if len(context) <= self.rule.high_rows:
@@ -102,7 +102,7 @@ class Window:
         context.drop(start, start + len(context) - rows)
         self._forget(len(self.units) - len(kept))
 
-    def _slide_context(self, brain: Brain, context: Context) -> None:
+    def _slide_context(self, mind: Mind, context: Context) -> None:
         oldest = self.units[0]
         before, stop = self.told, self.system_rows + oldest.num_rows
         said = [i for i in oldest.said if i not in self.unsaid]
@@ -111,7 +111,7 @@ class Window:
             context.drop(stop - oldest.num_rows, stop)
         else:
             context.replace(
-                self.prefix_rows, stop, brain.embed([text_group(*self.told, *self.suffix)])
+                self.prefix_rows, stop, mind.embed([text_group(*self.told, *self.suffix)])
             )
         self._forget(1)
 

@@ -5,12 +5,13 @@ from typing import Any
 
 import torch
 
-from omni.models.minicpmo.brain import Brain, Decide, Feed, Sound, Wish
+from omni.models.minicpmo.brain import Brain
 from omni.models.minicpmo.duplex import Duplex
 from omni.models.minicpmo.parity.bench import Bench, Step, StubStream, traced
 from omni.models.minicpmo.sampling import greedy
 from omni.models.minicpmo.scheduler import run
 from omni.models.minicpmo.unit import DuplexRule, DuplexSession, SystemPrompt, UnitInput, UnitOutput
+from omni.models.minicpmo.wishes import Decide, Feed, Sound, Wish
 
 PROMPT = SystemPrompt("<|im_start|>system\nTalk.", "<|im_end|>")
 SECOND = 16000
@@ -39,7 +40,7 @@ class Played:
         def answer(wish: Wish) -> Any:
             return next(script) if isinstance(wish, Decide) else None
 
-        samples = second(self.bench, self.session.num_units)
+        samples = second(self.bench, self.session.thinking.num_units)
         work = self.duplex.unit(self.session, UnitInput(samples, (), is_forced))
         output: UnitOutput = run(self.brain, traced(work, self.steps, answer))
         return output

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from omni.errors import SessionCapacity, StageError
-from omni.models.minicpmo.brain import Brain, Decide, Feed, Room, Say
+from omni.models.minicpmo.brain import Brain, Room
 from omni.models.minicpmo.checkpoint import load
 from omni.models.minicpmo.duplex import Duplex
 from omni.models.minicpmo.parity.bench import Bench, StubVocoder, traced
@@ -19,6 +19,7 @@ from omni.models.minicpmo.token2wav_files import load_token2wav
 from omni.models.minicpmo.unit import DuplexRule, DuplexSession, SystemPrompt, UnitInput, UnitOutput
 from omni.models.minicpmo.voice import VoicePrompt
 from omni.models.minicpmo.window import WindowRule
+from omni.models.minicpmo.wishes import Decide, Feed, Say
 from tests.models.minicpmo.conftest import PACK
 from tests.models.minicpmo.playing import Played, second
 
@@ -163,10 +164,10 @@ def test_output_goes_out_before_the_unit_is_closed(bench: Bench, speaking: Brain
     while not job.outputs:
         scheduler.step()
     assert not job.is_done
-    rows = len(session.context)
+    rows = len(session.thinking.context)
     while not job.is_done:
         scheduler.step()
-    assert len(session.context) == rows + 2
+    assert len(session.thinking.context) == rows + 2
     assert job.result is job.outputs[0]
     session.close()
 
@@ -175,8 +176,8 @@ def test_who_outgrows_the_context_fails_alone(bench: Bench, speaking: Brain) -> 
     [expected, *_] = alone(bench, speaking, Talk(0), DuplexRule())
     duplex = Duplex(speaking, DuplexRule())
     small, full = Talk(0).open(bench, duplex), Talk(1).open(bench, duplex)
-    room = speaking.llm.engine.pool.slot_tokens - len(full.context)
-    speaking.llm.feed([full.context], [speaking.llm.embed([1] * room)])
+    room = speaking.llm.engine.pool.slot_tokens - len(full.thinking.context)
+    speaking.llm.feed([full.thinking.context], [speaking.llm.embed([1] * room)])
     scheduler = Scheduler(speaking)
     jobs = [
         scheduler.submit(duplex.unit(small, Talk(0).unit(bench, 0))),
@@ -206,14 +207,15 @@ def test_sixty_units_in_a_sliding_window(bench: Bench, brain: Brain) -> None:
     duplex = Duplex(brain, rule)
     prompt = SystemPrompt("<|im_start|>system\nTalk.", "<|im_end|>")
     session: DuplexSession = run(brain, duplex.open(prompt, None, seeded(1), seeded(2)))
-    system = len(session.context)
-    keys = brain.llm.engine.pool.keys[:, session.context.slot, :, :system].clone()
+    thinking = session.thinking
+    system = len(thinking.context)
+    keys = brain.llm.engine.pool.keys[:, thinking.context.slot, :, :system].clone()
     for number in range(60):
         run(brain, duplex.unit(session, UnitInput(second(bench, number % 42))))
-        assert len(session.context) <= 200
-        assert len(session.context) == system + sum(u.num_rows for u in session.window.units)
-    assert session.window.num_dropped > 40
-    assert torch.equal(keys, brain.llm.engine.pool.keys[:, session.context.slot, :, :system])
+        assert len(thinking.context) <= 200
+        assert len(thinking.context) == system + sum(u.num_rows for u in thinking.window.units)
+    assert thinking.window.num_dropped > 40
+    assert torch.equal(keys, brain.llm.engine.pool.keys[:, thinking.context.slot, :, :system])
     session.close()
 
 
@@ -225,7 +227,7 @@ def test_speech_beyond_its_room_goes_on(bench: Bench) -> None:
     for _ in range(4):
         output = played.unit([ids.speak, *bench.tokens.encode(" hello"), ids.chunk_eos])
         assert output.codes
-        assert len(played.session.speech) <= 64
+        assert len(played.session.speaking.context) <= 64
     played.close()
 
 
@@ -259,5 +261,5 @@ def test_everything_runs_in_bfloat16(bench: Bench) -> None:
 
 
 def test_groups_are_embedded_in_order(bench: Bench, brain: Brain) -> None:
-    rows = brain.embed([text_group(1), text_group(2, 3)])
+    rows = brain.mind.embed([text_group(1), text_group(2, 3)])
     assert torch.equal(rows, brain.llm.embed([1, 2, 3]))

@@ -149,3 +149,16 @@ def test_tokenizer_without_a_special_token_is_refused(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
     with pytest.raises(AssetError, match=r"no <\|listen\|>"):
         Tokens(tmp_path)
+
+
+def test_a_part_reads_its_own_tensors_and_checks_all(
+    folder: Path, weights: dict[str, torch.Tensor], bench: Bench
+) -> None:
+    save_file(weights, folder / "model.safetensors")
+    model = load(folder, CPU, torch.float32, ["hear"])
+    read = {name for name, tensor in model.state_dict().items() if not tensor.is_meta}
+    assert read == {n for n in weights if n.startswith(("apm.", "audio_projection_layer."))}
+    assert torch.equal(model.apm.conv1.weight, bench.model.apm.conv1.weight)
+    save_file(weights | {"llm.extra": torch.zeros(3)}, folder / "model.safetensors")
+    with pytest.raises(AssetError, match=r"unexpected tensor llm\.extra"):
+        load(folder, CPU, torch.float32, ["hear"])

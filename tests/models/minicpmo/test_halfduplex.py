@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import torch
 
-from omni.models.minicpmo.brain import Choose, Feed, Say, Sound, Wish
 from omni.models.minicpmo.halfduplex import HalfDuplex
 from omni.models.minicpmo.parity.bench import Bench, Step, StubStream, traced
 from omni.models.minicpmo.rounds import RowLimits
 from omni.models.minicpmo.sampling import greedy, seeded
 from omni.models.minicpmo.scheduler import Scheduler, run
 from omni.models.minicpmo.turns import HalfDuplexRule, HalfDuplexSession, Said, Unit
+from omni.models.minicpmo.wishes import Choose, Feed, Say, Sound, Wish
 from tests.models.minicpmo.playing import second
 
 

@@ -66,8 +66,8 @@ def test_duplex(bench: Bench, brain: Brain) -> None:
         output = run(brain, duplex.unit(session, unit))
         codes += output.codes
         assert len(output.codes) <= 20
-        rows = sum(unit.num_rows for unit in session.window.units)
-        assert len(session.context) == session.window.system_rows + rows
+        rows = sum(unit.num_rows for unit in session.thinking.window.units)
+        assert len(session.thinking.context) == session.thinking.window.system_rows + rows
     assert codes
     assert max(codes) < 499
     session.close()

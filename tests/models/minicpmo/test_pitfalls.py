@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from omni.models.minicpmo import mel, sampling
-from omni.models.minicpmo.brain import Feed, HearClip, Say
 from omni.models.minicpmo.checkpoint import load
 from omni.models.minicpmo.hearing import Ear
 from omni.models.minicpmo.kv import KeyValues
@@ -24,6 +23,7 @@ from omni.models.minicpmo.unit import DuplexRule, SystemPrompt
 from omni.models.minicpmo.vision import axis_ids
 from omni.models.minicpmo.voice import VoicePrompt
 from omni.models.minicpmo.window import WindowRule
+from omni.models.minicpmo.wishes import Feed, HearClip, Say
 from omni.models.resampler import Resampler
 from tests.models.minicpmo.conftest import PACK
 from tests.models.minicpmo.playing import PROMPT, Played, second
@@ -106,15 +106,15 @@ def test_05_condition_takes_the_state_at_the_tokens_own_position(
 ) -> None:
     ids = bench.tokens.ids
     said = words(bench, " hello")
-    before = len(played.session.context)
+    before = len(played.session.thinking.context)
     output = played.unit([ids.speak, *said, ids.chunk_eos])
     assert list(output.ids) == said
     [order] = [s.wish.order for s in played.steps if isinstance(s.wish, Say)]
     llm = bench.brain.llm
     again = llm.open()
     groups = [g for s in played.steps if isinstance(s.wish, Feed) for g in s.wish.groups]
-    llm.engine.pool.copy(played.session.context.slot, again.slot, before)
-    [states] = llm.feed([again], [bench.brain.embed(groups)])
+    llm.engine.pool.copy(played.session.thinking.context.slot, again.slot, before)
+    [states] = llm.feed([again], [bench.brain.mind.embed(groups)])
     again.close()
     own = states[12 : 12 + len(said)]  # after <unit>, 10 of sound and <|speak|>
     marks = [bench.model.config.speech.audio_bos_id]
@@ -151,7 +151,7 @@ def test_09_an_answer_that_ends_in_listen_is_kept(bench: Bench, played: Played) 
     assert output.text == " bye"
     assert len(output.samples) == 960 * len(output.codes) + 3 * 960
     assert played.windows()[-1].is_last
-    assert len(played.session.speech) == 0
+    assert len(played.session.speaking.context) == 0
 
 
 def test_09_is_lost_as_released(bench: Bench, released: Played) -> None:
@@ -163,20 +163,20 @@ def test_09_is_lost_as_released(bench: Bench, released: Played) -> None:
 def test_10_forced_listen_resets_speech_vocoder_and_turn(bench: Bench, played: Played) -> None:
     ids = bench.tokens.ids
     played.unit([ids.speak, *words(bench, " hello"), ids.chunk_eos])
-    assert played.session.is_turn_open
-    assert len(played.session.speech) > 0
+    assert played.session.thinking.is_turn_open
+    assert len(played.session.speaking.context) > 0
     output = played.unit([], is_forced=True)
     assert output.is_listen
-    assert not played.session.is_turn_open
-    assert len(played.session.speech) == 0
-    assert played.session.codes == [4218] * 3
+    assert not played.session.thinking.is_turn_open
+    assert len(played.session.speaking.context) == 0
+    assert played.session.speaking.codes == [4218] * 3
     assert played.fed_ids() == [ids.unit, ids.turn_eos, ids.listen, ids.unit_end]
 
 
 def test_11_listen_scale_acts_on_listen(bench: Bench, played: Played, released: Played) -> None:
     ids = bench.tokens.ids
-    assert played.duplex.decision_ids.scaled == ids.listen
-    assert released.duplex.decision_ids.scaled == ids.im_end
+    assert played.duplex.deciding.decision_ids.scaled == ids.listen
+    assert released.duplex.deciding.decision_ids.scaled == ids.im_end
 
 
 def rule_ids() -> DecisionIds:
@@ -215,8 +215,8 @@ def test_15_first_unit_lags_eighty_samples_for_ever(bench: Bench, played: Played
     ids = bench.tokens.ids
     for units in range(1, 4):
         played.unit([ids.listen])
-        assert len(played.session.lag) == 80
-        assert len(played.session.mel.samples) == 480 + 16000 * units
+        assert len(played.session.hearing.lag) == 80
+        assert len(played.session.hearing.mel.samples) == 480 + 16000 * units
 
 
 def test_16_loudness_floor_moves_after_five_seconds(bench: Bench) -> None:
@@ -364,10 +364,10 @@ def test_30_window_waits_for_the_turn_to_end(bench: Bench) -> None:
     ids, said = bench.tokens.ids, words(bench, " hello there")
     for _ in range(4):
         played.unit([ids.speak, *said, ids.chunk_eos])
-    assert played.session.window.num_dropped == 0
+    assert played.session.thinking.window.num_dropped == 0
     played.unit([ids.speak, ids.turn_eos, ids.chunk_eos])
-    assert played.session.window.num_dropped > 0
-    assert len(played.session.context) <= 40
+    assert played.session.thinking.window.num_dropped > 0
+    assert len(played.session.thinking.context) <= 40
     played.close()
 
 

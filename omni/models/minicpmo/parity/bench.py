@@ -9,12 +9,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from omni.models.minicpmo.brain import Brain, Emit, Feed, Room, Say, Wish, Work
+from omni.models.minicpmo.brain import Brain, Room
 from omni.models.minicpmo.checkpoint import MiniCPMO, load
 from omni.models.minicpmo.parity.pack import Pack
 from omni.models.minicpmo.sampling import Source, greedy
 from omni.models.minicpmo.speech import SpeechOrder
 from omni.models.minicpmo.tokens import Tokens
+from omni.models.minicpmo.wishes import Emit, Feed, Say, Wish, Work
 
 Shared = TypeVar("Shared")
 

@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from omni.media import slicing
-from omni.models.minicpmo.brain import Decide, Feed, Hear, HearClip, Say, See, Sound, Wish
 from omni.models.minicpmo.duplex import Duplex
 from omni.models.minicpmo.parity.bench import Bench, Step, StubStream, traced
 from omni.models.minicpmo.parity.options import duplex_rule, system_prompt
@@ -21,6 +20,7 @@ from omni.models.minicpmo.unit import (
     UnitInput,
     UnitOutput,
 )
+from omni.models.minicpmo.wishes import Decide, Feed, Hear, HearClip, Say, See, Sound, Wish
 
 _SECOND = 24000
 _OTHER_FEEDS = 3  # of a unit: what it perceives, that it speaks, its end
@@ -43,7 +43,9 @@ class DuplexRun:
             self._check_unit(session, index, unit)
         last = self.bench.brain.llm.engine.pool
         for layer in range(last.keys.shape[0]):
-            keys = last.keys[layer, session.context.slot, :, : len(session.context)]
+            keys = last.keys[
+                layer, session.thinking.context.slot, :, : len(session.thinking.context)
+            ]
             self.item.array(f"final_kv.k{layer}", keys, LOGITS)
         session.close()
 
@@ -62,8 +64,8 @@ class DuplexRun:
             expected | {"feeds": _flat(expected["feeds"])},
             {
                 "feeds": _fed(steps),
-                "kv_len": len(session.context),
-                "system_preserve_length": session.window.system_rows,
+                "kv_len": len(session.thinking.context),
+                "system_preserve_length": session.thinking.window.system_rows,
             },
         )
         self.item.same("context_filter_ids", *self._filter(session))
@@ -74,7 +76,7 @@ class DuplexRun:
         listed = self.tree.get("context_filter_ids")
         if listed is None:
             return True, True
-        return set(listed) <= session.window.unsaid, True
+        return set(listed) <= session.thinking.window.unsaid, True
 
     def _check_unit(self, session: DuplexSession, index: int, given: dict[str, Any]) -> None:
         expected = self.tree["expect"]["units"][index]
@@ -84,10 +86,10 @@ class DuplexRun:
         self.uniforms["llm"] = iter([number for call in calls for number in call])
         self.uniforms["tts"] = iter((expected.get("tts") or {}).get("uniforms") or [])
         before = {
-            "kv_before": len(session.context),
-            "turn_ended_before": not session.is_turn_open,
+            "kv_before": len(session.thinking.context),
+            "turn_ended_before": not session.thinking.is_turn_open,
         }
-        spoken_before = (len(session.speech), session.speech.position)
+        spoken_before = (len(session.speaking.context), session.speaking.context.position)
         steps: list[Step] = []
         work = self.duplex.unit(session, self._input(given))
         output: UnitOutput = run(self.bench.brain, traced(work, steps, self._answer))
@@ -121,7 +123,7 @@ class DuplexRun:
             "n_prefill_segments": len(_groups(feeds[:1])),
             "kv_after_prefill": feeds[0].num_rows,
             "kv_after_generate": generated.num_rows,
-            "kv_after_unit": len(session.context),
+            "kv_after_unit": len(session.thinking.context),
             "sampled": [s.answer for s in steps if isinstance(s.wish, Decide)],
             "total_ids": [i for group in _groups(feeds[1:]) for i in group.ids],
             "is_listen": output.is_listen,
@@ -130,15 +132,15 @@ class DuplexRun:
             "n_tokens": max(0, len(feeds) - _OTHER_FEEDS),
             "n_tts_tokens": len(output.codes),
             "condition_ids": list(output.ids),
-            "turn_ended_after": not session.is_turn_open,
+            "turn_ended_after": not session.thinking.is_turn_open,
             "token2wav_calls": [
                 [len(s.wish.codes), s.wish.is_last, list(s.wish.codes)]
                 for s in steps
                 if isinstance(s.wish, Sound)
             ],
-            "token2wav_buffer_after": session.codes,
-            "tts_text_start_pos_after": session.speech.position,
-            "tts_kv_after": len(session.speech),
+            "token2wav_buffer_after": session.speaking.codes,
+            "tts_text_start_pos_after": session.speaking.context.position,
+            "tts_kv_after": len(session.speaking.context),
             "audio_rle": None if wave is None else run_lengths(wave),
             "mode": _mode(feeds[0]).upper(),
             "tgt_sizes": self._tile_sizes(steps),
@@ -182,7 +184,7 @@ class DuplexRun:
             self.item.array(f"{name}.condition_hidden", torch.stack(fed[2:-1]), STATES)
 
     def _check_window(self, name: str, expected: dict[str, Any], session: DuplexSession) -> None:
-        window, decode = session.window, self.bench.tokens.decode
+        window, decode = session.thinking.window, self.bench.tokens.decode
         is_context = window.rule.kind == "context"
         state = {
             "system_preserve_length": window.system_rows,

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 
-from omni.models.minicpmo.brain import Choose, Feed, Say, Sound, Wish
 from omni.models.minicpmo.halfduplex import HalfDuplex
 from omni.models.minicpmo.parity.bench import Bench, Step, StubStream, traced
 from omni.models.minicpmo.parity.options import halfduplex_rule
@@ -20,6 +19,7 @@ from omni.models.minicpmo.turns import (
     Segment,
     Unit,
 )
+from omni.models.minicpmo.wishes import Choose, Feed, Say, Sound, Wish
 
 
 class HalfDuplexRun:
@@ -60,7 +60,7 @@ class HalfDuplexRun:
             self._run(traced(half.read(session, contents), steps, _nothing))
         [(groups, states)] = [(s.wish.groups, s.answer) for s in steps if isinstance(s.wish, Feed)]
         name = f"prefill.{index:02d}"
-        rows = self.bench.brain.embed(groups)
+        rows = self.bench.brain.mind.embed(groups)
         self.item.array(f"{name}.inputs_embeds", rows, STATES)
         self.item.array(f"{name}.last_logits", self.bench.brain.llm.logits(states[-1]), LOGITS)
         actual = {

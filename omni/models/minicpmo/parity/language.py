@@ -119,7 +119,7 @@ class ChatCase:
         )
         tiles = [tile for tiles in brain.eye.see(self.pictures) for tile in tiles]
         sounds = brain.ear.clips(self.sounds, config.audio_chunk_s) if self.sounds else []
-        rows = brain.embed(written.filled(tiles, torch.cat(sounds) if sounds else None))
+        rows = brain.mind.embed(written.filled(tiles, torch.cat(sounds) if sounds else None))
         actual = {
             "prompt": written.template,
             "input_ids": list(written.ids),

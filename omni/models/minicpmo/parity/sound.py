@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from omni.models.minicpmo import mel
-from omni.models.minicpmo.brain import Decide, Hear, Wish, Work
 from omni.models.minicpmo.duplex import Duplex
 from omni.models.minicpmo.halfduplex import HalfDuplex
 from omni.models.minicpmo.parity.bench import Bench, StubStream, traced
@@ -17,6 +16,7 @@ from omni.models.minicpmo.sampling import greedy
 from omni.models.minicpmo.scheduler import run
 from omni.models.minicpmo.turns import HalfDuplexRule, Unit
 from omni.models.minicpmo.unit import UNIT_SAMPLES, DuplexRule, SystemPrompt, UnitInput
+from omni.models.minicpmo.wishes import Decide, Hear, Wish, Work
 
 _CACHE = re.compile(r"([kv])_layer(\d+)_last(\d+)\.(\d+)")
 _FIRST = re.compile(r"chunk00_first(\d+)")
@@ -81,8 +81,8 @@ def listen(bench: Bench) -> Listening:
     for start in range(0, len(recording) - UNIT_SAMPLES + 1, UNIT_SAMPLES):
         samples = recording[start : start + UNIT_SAMPLES]
         listener.run(duplex.unit(session, UnitInput(samples)))
-        first = session.mel.samples if not lengths else first
-        lengths.append(len(session.mel.samples))
+        first = session.hearing.mel.samples if not lengths else first
+        lengths.append(len(session.hearing.mel.samples))
     session.close()
     return Listening(listener.units, first, lengths)
 
