@@ -148,10 +148,11 @@ class Listening:
 
     def give_up(self, code: str, message: str) -> None:
         """The recogniser cannot do this turn: say so and listen on."""
-        request = self._asking.drop()
-        if request is not None and request.is_final:
+        request, turn = self._asking.drop(), self.turn
+        if turn and request and request.is_final:
             self._forget()
-            self._out.emit(Failed(code, message))
+            if not turn.is_tentative:
+                self._out.emit(Failed(code, message))
 
     def tick(self) -> None:
         if self._asking.is_overdue:
@@ -187,7 +188,7 @@ class Listening:
             case "began":
                 self._begin(boundary.at_sample)
             case _ if self.is_awaiting_words:
-                return
+                pass
             case "paused" if self.turn:
                 self._pause(self.turn, boundary.at_sample)
             case "resumed" if self.turn:
@@ -200,9 +201,9 @@ class Listening:
                     self._finish(self.turn)
 
     def _begin(self, at_sample: int) -> None:
-        if self.turn is not None:
-            self._reopen(self.turn)
-            return
+        if self.turn and not self.turn.is_tentative:
+            return self._reopen(self.turn)
+        self._asking.drop()  # a sound over our speech whose words never came is not this one
         detection = self.options.turn_detection
         padding_ms = detection.prefix_padding_ms if detection else 0
         start = max(at_sample - padding_ms * RATE_HZ // 1000, self._free_from)
@@ -251,9 +252,8 @@ class Listening:
         if turn.is_manual:  # the client has said that it is over; this is heard afterwards
             return
         self.turn = replace(turn, end_sample=0, text=None, is_closed=False)
-        if not turn.is_tentative:
-            self._out.emit(SpeechStarted(turn.item_id, turn.start_sample * 1000 // RATE_HZ))
-            self._listener.on_resumed()
+        self._out.emit(SpeechStarted(turn.item_id, turn.start_sample * 1000 // RATE_HZ))
+        self._listener.on_resumed()
 
     def _while_speaking(self, turn: Turn) -> None:
         position = self._buffer.position

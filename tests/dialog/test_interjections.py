@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from omni.config import OmniConfig, load
 from omni.events import (
+    Failed,
     PlayoutCleared,
     PlayoutStarted,
     PlayoutStopped,
@@ -147,6 +148,18 @@ def test_talk_far_below_the_users_usual_level_is_not_for_us() -> None:
     talk.quiet(6.0)
     assert talk.of(ResponseDone)[0].status == "completed"
     assert len(talk.of(TranscriptDone)) == 1
+
+
+def test_a_sound_whose_words_never_came_is_no_part_of_the_next_turn() -> None:
+    talk = answered()
+    talk.held.add("hear")
+    talk.speak(0.9, level=0.02)
+    talk.quiet(2.0)
+    talk.held.clear()
+    talk.speak(0.9, "stop that please")
+    talk.quiet(1.0)
+    assert not talk.of(Failed)
+    assert talk.of(TranscriptDone)[1].duration_s < 1.5
 
 
 def test_who_speaks_from_further_away_is_understood_in_the_end() -> None:
