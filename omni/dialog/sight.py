@@ -21,6 +21,7 @@ WAIT_MS: Final = 3000
 CAMERA_MS: Final = 15_000  # a camera that showed nothing for so long is off
 STILL_MS: Final = 120_000  # a picture in a message stays in mind longer
 NOTICE_MS: Final = 10_000  # later, what was to be told is no news
+_STANDSTILL_MS: Final = 1000  # of the sound's clock, after which nobody seems to send any
 _MAX_WATCHES: Final = 8
 
 
@@ -40,6 +41,7 @@ class Sight:
         self._watches: list[str] = []
         self._notice = ("", 0.0)
         self._prepared = ("", "", 0.0)  # text, aside, and when
+        self._time = _SightTime()
 
     @property
     def is_awaited(self) -> bool:
@@ -119,9 +121,8 @@ class Sight:
         picture_id = self._out.new_id("pic")
         self._counts_until_ms = max(self._counts_until_ms, self._out.clock.now_ms() + counts_ms)
         if self._is_enabled:
-            self._out.send(
-                PictureChunk(*self._out.stamp, picture_id, encoded, captured_ms, is_asked)
-            )
+            at_ms = self._time.of(captured_ms, self._out.clock.now_ms())
+            self._out.send(PictureChunk(*self._out.stamp, picture_id, encoded, at_ms, is_asked))
         return picture_id
 
     @property
@@ -149,3 +150,20 @@ class Sight:
     def _told_of(self, label: str) -> str:
         things = self._present.things if self._present else ()
         return f"I see {describe(tuple(looking.find(things, label)[:1]))}."
+
+
+class _SightTime:
+    """The time of pictures: the sound's, which without sound goes on with the wall's."""
+
+    def __init__(self) -> None:
+        self._captured_ms = -1
+        self._moved_ms = 0.0
+        self._lag_ms = self._stood_ms = 0
+
+    def of(self, captured_ms: int, now_ms: float) -> int:
+        if captured_ms > self._captured_ms:
+            self._captured_ms, self._moved_ms = captured_ms, now_ms
+            self._lag_ms, self._stood_ms = self._lag_ms + self._stood_ms, 0
+        elif now_ms - self._moved_ms > _STANDSTILL_MS:
+            self._stood_ms = round(now_ms - self._moved_ms)
+        return captured_ms + self._lag_ms + self._stood_ms

@@ -32,6 +32,7 @@ EncodedPacket: TypeAlias = "av.Packet[Any]"
 class RtpPacket(Protocol):
     """What we read of an RTP packet."""
 
+    payload_type: int
     sequence_number: int
     timestamp: int
     marker: int
@@ -70,6 +71,11 @@ class OpusReceiver:
         while (ready := self._take()) is not None:
             pieces += [self._fill(ready), self._decode(ready)]
         return frozen_array(np.concatenate(pieces)) if pieces else _silence(0)
+
+    @property
+    def next_timestamp(self) -> int:
+        """RTP time of the sample after those told so far."""
+        return self._next_timestamp
 
     def elapse(self, num_samples: int) -> Samples:
         """Silence for time in which no packet came; not told again when they resume."""

@@ -2,7 +2,7 @@
 
 Hides aiortc. Its jitter buffer, decoder thread and encoder are bypassed (80 ms of delay that only
 ever grows, stereo at 96 kb/s, a decoder that one empty packet ends): packets come to us as they
-arrive and leave ready-made. Nothing is negotiated but Opus each way and VP8 to us, one of each.
+arrive and leave ready-made. Nothing is negotiated but Opus each way and one camera to us.
 """
 
 import asyncio
@@ -33,6 +33,8 @@ from omni.protocol.realtime_events import ServerEvent
 from omni.serve.camera import Camera
 from omni.serve.conversation import Conversation
 from omni.serve.gateway import Gateway
+from omni.serve.key_frames import codecs_in
+from omni.serve.media_clock import MediaClock
 from omni.serve.opus import (
     FRAME_SAMPLES,
     HEARD_HZ,
@@ -41,7 +43,7 @@ from omni.serve.opus import (
     OpusSender,
     RtpPacket,
 )
-from omni.serve.tap import PacketTap, tap_receiver
+from omni.serve.tap import PacketTap, overhear_reports, tap_receiver
 from omni.types import Samples
 
 log = logging.getLogger(__name__)
@@ -112,7 +114,8 @@ class Peer:
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._track = ReplyTrack()
         self._opus = OpusReceiver()
-        self._camera = Camera(self._show)
+        self._clock = MediaClock()
+        self._camera = Camera(self._show, self._clock)
         self._conversation: Conversation | None = None
         self._channel: RTCDataChannel | None = None
         self._pending: deque[ServerEvent] = deque(maxlen=MAX_PENDING_EVENTS)
@@ -140,24 +143,18 @@ class Peer:
         opus = [c for c in RTCRtpSender.getCapabilities("audio").codecs if c.name == "opus"]
         audio.setCodecPreferences(opus)
         tap_receiver(audio.receiver, PacketTap(self.hear))
+        overhear_reports(audio.receiver, lambda ntp, rtp: self._clock.report("audio", ntp, rtp))
         accepted = [audio]
-        if "VP8/90000" in offer and self._gateway.config.brain.see.enabled:
-            accepted.append(self._eye())
+        if codecs_in(offer) and self._gateway.config.brain.see.enabled:
+            accepted.append(self._camera.attach(peer))
         await self._offered(offer, accepted)
         conversation = await self._gateway.open(self, self._view.options, self._on_event)
         self._conversation = conversation
         self._send(self._view.opened(conversation.session.session_id))
         await peer.setLocalDescription(await peer.createAnswer())
+        self._camera.expect(peer.localDescription.sdp)
         self._watch = asyncio.create_task(self._keep_time(), name="webrtc watch")
         return str(peer.localDescription.sdp)
-
-    def _eye(self) -> RTCRtpTransceiver:
-        """Receives a camera."""
-        video = self._connection.addTransceiver("video", direction="recvonly")
-        codecs = RTCRtpSender.getCapabilities("video").codecs
-        video.setCodecPreferences([c for c in codecs if c.name in ("VP8", "rtx")])
-        tap_receiver(video.receiver, PacketTap(self._camera.push))
-        return video
 
     async def _offered(self, offer: str, accepted: list[RTCRtpTransceiver]) -> None:
         num_media, num_candidates = offer.count("\nm="), offer.count("\na=candidate:")
@@ -201,11 +198,12 @@ class Peer:
 
     def _feed(self, samples: Samples) -> None:
         if self._conversation and len(samples) and not self.closed.is_set():
+            self._clock.heard(len(samples), self._opus.next_timestamp)
             self._conversation.feed(samples)
 
-    def _show(self, still: bytes) -> None:
+    def _show(self, still: bytes, captured_ms: int) -> None:
         def show(session: Session) -> None:
-            session.show(still)
+            session.show(still, captured_ms)
 
         if self._conversation and not self.closed.is_set():
             self._conversation.run(show)

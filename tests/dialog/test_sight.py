@@ -131,6 +131,17 @@ def test_the_first_picture_of_a_turn_is_looked_at_closely() -> None:
     assert [picture.is_asked for picture in pictures(talk)] == [False, True, False]
 
 
+def test_time_goes_on_for_eyes_when_no_sound_comes(talk: Talk) -> None:
+    talk.quiet(1)
+    for _ in range(3):
+        talk.do(lambda session: session.show(b"picture"))
+        talk.clock.advance(2000)
+    talk.quiet(1)
+    talk.do(lambda session: session.show(b"picture"))
+    times_ms = [picture.captured_ms for picture in pictures(talk)]
+    assert times_ms == [1000, 3000, 5000, 6000]
+
+
 def test_eyes_that_are_off_get_no_pictures() -> None:
     config = OmniConfig.model_validate({"brain": {"see": {"enabled": False}}})
     talk = Talk(config, written)

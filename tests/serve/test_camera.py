@@ -1,4 +1,4 @@
-"""A camera's track: key frames from packets, stills from key frames, and a call with a camera."""
+"""A camera's track: stills from its key frames, and a call with a camera."""
 
 import asyncio
 import io
@@ -10,17 +10,16 @@ import httpx
 import numpy as np
 import pytest
 from aiortc import RTCRtpReceiver
-from aiortc.codecs.vpx import Vp8Encoder
-from aiortc.mediastreams import VIDEO_TIME_BASE, VideoStreamTrack
+from aiortc.mediastreams import VideoStreamTrack
 from aiortc.rtp import RtpPacket
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from omni.media.video import change, thumbnail
-from omni.serve.camera import PACE, RETRY_MS, Camera, KeyFrames, size_of
+from omni.serve.camera import PACE, RETRY_MS, Camera
+from omni.serve.media_clock import MediaClock
 from tests.pictures import photo
 from tests.serve.conftest import Live
+from tests.serve.packets import NEGOTIATED, Sender
 from tests.serve.test_webrtc import SDP, Caller
 
 CAT, COFFEE = (
@@ -29,69 +28,14 @@ CAT, COFFEE = (
 )
 
 
-class Sender:
-    """Packets as a browser makes them."""
-
-    def __init__(self) -> None:
-        self._encoder = Vp8Encoder()
-        self._number = 65_530  # wraps soon
-        self._time = 0
-
-    def packets(self, picture: Any, *, is_key: bool) -> list[RtpPacket]:
-        self._time += 3000
-        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-        frame.pts, frame.time_base = self._time, VIDEO_TIME_BASE
-        payloads, _ = self._encoder.encode(frame, force_keyframe=is_key)
-        made = []
-        for payload in payloads:
-            self._number = (self._number + 1) & 0xFFFF
-            made.append(RtpPacket(96, 0, self._number, self._time, 1, payload))
-        made[-1].marker = 1
-        return made
-
-
-def pushed(key_frames: KeyFrames, packets: list[RtpPacket]) -> list[bytes]:
-    return [frame for packet in packets if (frame := key_frames.push(packet))]
-
-
-def test_key_frames_are_found_among_others() -> None:
-    sender, key_frames = Sender(), KeyFrames()
-    assert [size_of(f) for f in pushed(key_frames, sender.packets(CAT, is_key=True))] == [
-        (640, 480)
-    ]
-    assert pushed(key_frames, sender.packets(COFFEE, is_key=False)) == []
-    assert len(pushed(key_frames, sender.packets(COFFEE, is_key=True))) == 1
-
-
-def test_packets_may_come_late_twice_or_between_others_but_all_must_come() -> None:
-    sender, key_frames = Sender(), KeyFrames()
-    (expected,) = pushed(KeyFrames(), packets := sender.packets(CAT, is_key=True))
-    later = sender.packets(CAT, is_key=False)
-    assert len(packets) > 3
-    first, second, *rest = packets
-    assert pushed(key_frames, [first, *rest, *rest, *later]) == []
-    assert pushed(key_frames, [second]) == [expected]
-
-
-@settings(deadline=None)
-@given(st.lists(st.tuples(st.binary(max_size=40), st.integers(0, 1), st.integers(0, 4))))
-def test_nonsense_is_no_picture(sent: list[tuple[bytes, int, int]]) -> None:
-    key_frames = KeyFrames()
-    for payload, marker, number in sent:
-        try:
-            frame = key_frames.push(RtpPacket(96, marker, number, number, 1, payload))
-        except ValueError:
-            continue
-        assert frame is None or size_of(frame)
-
-
 class Eyes:
     """A camera on a clock that is set by hand."""
 
     def __init__(self) -> None:
         self.now_ms = 0.0
         self.shown: list[bytes] = []
-        self.camera = Camera(self.shown.append, lambda: self.now_ms)
+        self.camera = Camera(self._show, MediaClock(), lambda: self.now_ms)
+        self.camera.expect(NEGOTIATED)
 
     async def push(self, packets: list[RtpPacket]) -> bool:
         """Returns whether a key frame was asked for; the still is made by then."""
@@ -100,6 +44,9 @@ class Eyes:
             if task.get_name() == "camera":
                 await task
         return any(is_asked)
+
+    def _show(self, still: bytes, captured_ms: int) -> None:
+        self.shown.append(still)
 
     def sights(self) -> list[Any]:
         return [np.asarray(Image.open(io.BytesIO(still))) for still in self.shown]

@@ -160,15 +160,28 @@ async def test_one_camera_is_taken(live: Live) -> None:
         assert [camera.currentDirection for camera in cameras] == ["sendonly", "inactive"]
 
 
-async def test_video_that_we_cannot_read_is_declined(live: Live) -> None:
+async def test_a_server_without_eyes_declines_a_camera(serve: Serve) -> None:
+    live = serve("brain.see.enabled=false")
     caller = Caller()
     caller.peer.addTransceiver("audio")
     camera: RTCRtpTransceiver = caller.peer.addTransceiver(VideoStreamTrack())
-    codecs = RTCRtpReceiver.getCapabilities("video").codecs
-    camera.setCodecPreferences([codec for codec in codecs if codec.name == "H264"])
     async with calling(live, caller):
         await caller.until("session.created")
         assert camera.currentDirection == "inactive"
+
+
+async def test_pictures_come_upright(live: Live) -> None:
+    """Who is not told that we could turn pictures must turn them before they are sent."""
+    caller = Caller()
+    caller.peer.addTransceiver("audio")
+    caller.peer.addTransceiver(VideoStreamTrack())
+    orientation = "a=extmap:9 urn:3gpp:video-orientation\r\na=rtcp-mux"
+    offer = (await caller.offer()).replace("a=rtcp-mux", orientation)
+    async with httpx.AsyncClient(base_url=live.url) as http:
+        response = await http.post("/v1/realtime/calls", content=offer, headers=SDP)
+    await caller.close()
+    assert "VP8/90000" in response.text
+    assert "video-orientation" not in response.text
 
 
 async def test_a_fault_is_told_and_the_call_goes_on(live: Live) -> None:

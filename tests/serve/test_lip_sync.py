@@ -1,0 +1,128 @@
+"""Beep and flash: sound and pictures made at one instant get the same time in the session."""
+
+import asyncio
+from fractions import Fraction
+from io import BytesIO
+from typing import Any
+
+import av
+import httpx
+import numpy as np
+import pytest
+from aiortc import MediaStreamTrack
+from numpy.typing import NDArray
+from PIL import Image
+
+from omni.dialog.session import Session
+from omni.media.video import Pace
+from omni.serve import camera
+from omni.types import Samples
+from tests.serve.conftest import Live
+from tests.serve.packets import TYPES
+from tests.serve.test_webrtc import SDP, Caller
+
+FLASH_HZ = 25
+BLOCK, NUM_BITS, NUM_COPIES = 32, 8, 4
+BEEP_HZ, BEEP_MS, RATE_HZ = 1000, 60, 48_000
+LENGTH_S = 5.0
+
+
+class Source(MediaStreamTrack):
+    """What a phone sends, in real time from `start_s` on the loop's clock."""
+
+    def __init__(self, kind: str, rate_hz: int, start_s: float) -> None:
+        super().__init__()
+        self.kind = kind
+        self._rate_hz = rate_hz
+        self._start_s = start_s
+        self._index = 0
+
+    async def recv(self) -> Any:
+        index, self._index = self._index, self._index + 1
+        due_s = self._start_s + index / self._rate_hz
+        await asyncio.sleep(max(0.0, due_s - asyncio.get_running_loop().time()))
+        frame = flash(index) if self.kind == "video" else beep(index)
+        hz = 90_000 if self.kind == "video" else RATE_HZ
+        frame.pts, frame.time_base = index * hz // self._rate_hz, Fraction(1, hz)
+        return frame
+
+
+def flash(index: int) -> av.VideoFrame:
+    """A picture of its own number: blocks that are lit or dark, on grey."""
+    bits = [(index >> bit & 1) * 255 for bit in range(NUM_BITS)]
+    row = np.repeat(np.array(bits, np.uint8), BLOCK)
+    picture = np.repeat(np.repeat(row[None], BLOCK * NUM_COPIES, 0)[..., None], 3, 2)
+    return av.VideoFrame.from_ndarray(picture, format="rgb24")
+
+
+def number_in(still: bytes) -> int:
+    grey = np.asarray(Image.open(BytesIO(still)).convert("L"), float)
+    blocks = grey.reshape(grey.shape[0], NUM_BITS, BLOCK).mean((0, 2))
+    return sum(1 << bit for bit, level in enumerate(blocks) if level > 128)
+
+
+def beep(index: int) -> av.AudioFrame:
+    """20 ms of sound; a beep begins with every second."""
+    at_ms = (np.arange(RATE_HZ // 50) + index * (RATE_HZ // 50)) * 1000 / RATE_HZ
+    wave = np.sin(2 * np.pi * BEEP_HZ * at_ms / 1000) * (at_ms % 1000 < BEEP_MS) * 16_000
+    frame = av.AudioFrame.from_ndarray(wave.astype(np.int16)[None], format="s16", layout="mono")
+    frame.sample_rate = RATE_HZ
+    return frame
+
+
+class Witness:
+    """What the session is given."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sound: list[Samples] = []
+        self.stills: list[tuple[int, int]] = []  # number of the picture, its time in ms
+        feed, show = Session.feed, Session.show
+
+        def heard(session: Session, samples: Samples) -> None:
+            self.sound.append(samples)
+            feed(session, samples)
+
+        def shown(session: Session, encoded: bytes, captured_ms: int | None = None) -> str:
+            assert captured_ms is not None
+            self.stills.append((number_in(encoded), captured_ms))
+            return show(session, encoded, captured_ms)
+
+        monkeypatch.setattr(Session, "feed", heard)
+        monkeypatch.setattr(Session, "show", shown)
+
+    def beeps_ms(self) -> NDArray[np.float64]:
+        """Where each beep begins in the sound of the session."""
+        loud = np.abs(np.concatenate(self.sound)) > 0.1
+        at_ms = np.flatnonzero(loud) / 16
+        return at_ms[np.diff(at_ms, prepend=-1000.0) > BEEP_MS]
+
+    def skews_ms(self) -> NDArray[np.float64]:
+        """How much later than the sound of its instant each picture is."""
+        beeps_ms = self.beeps_ms()
+        start_ms = np.median(beeps_ms - 1000 * np.arange(len(beeps_ms)))
+        taken_ms = np.array([number * 1000 / FLASH_HZ for number, _ in self.stills])
+        return np.array([captured_ms for _, captured_ms in self.stills]) - taken_ms - start_ms
+
+
+@pytest.mark.parametrize("codec", TYPES)
+async def test_skew_of_sound_and_pictures(
+    live: Live, monkeypatch: pytest.MonkeyPatch, codec: str
+) -> None:
+    monkeypatch.setattr(camera, "PACE", Pace(moving_ms=200))
+    witness = Witness(monkeypatch)
+    caller = Caller()
+    start_s = asyncio.get_running_loop().time() + 1.0
+    caller.peer.addTrack(Source("audio", 50, start_s))
+    eye = caller.peer.addTransceiver(Source("video", FLASH_HZ, start_s), direction="sendonly")
+    codecs = [c for c in eye.sender.getCapabilities("video").codecs if c.name.lower() == codec]
+    eye.setCodecPreferences(codecs)
+    async with httpx.AsyncClient(base_url=live.url) as http, asyncio.timeout(60):
+        response = await http.post("/v1/realtime/calls", content=await caller.offer(), headers=SDP)
+        await caller.accept(response.text)
+        try:
+            await asyncio.sleep(LENGTH_S)
+        finally:
+            await caller.close()
+    skews_ms = witness.skews_ms()
+    assert len(skews_ms) >= 8, witness.stills
+    assert np.percentile(np.abs(skews_ms), 95) <= 40, skews_ms
