@@ -92,9 +92,8 @@ class Listening:
         if self._endpointer is None or activity.end_sample <= self._free_from:
             return
         limits, endpointer, end = self._config.turn, self._endpointer, activity.end_sample
-        over_us, min_speech_ms = self._is_over_us, limits.min_speech_ms
-        endpointer.pause_ms = limits.speculate_after_ms
-        if over_us:
+        min_speech_ms, endpointer.pause_ms = limits.min_speech_ms, limits.speculate_after_ms
+        if over_us := self._is_over_us:
             min_speech_ms, endpointer.pause_ms = limits.overlap.listen_after_ms, OVERLAP_PAUSE_MS
         if boundary := endpointer.feed(end, self._interjections.voice_in(activity), min_speech_ms):
             self._at(boundary)
@@ -202,7 +201,8 @@ class Listening:
 
     def _begin(self, at_sample: int) -> None:
         if self.turn and not self.turn.is_tentative:
-            return self._reopen(self.turn)
+            self._reopen(self.turn)
+            return
         self._asking.drop()  # a sound over our speech whose words never came is not this one
         detection = self.options.turn_detection
         padding_ms = detection.prefix_padding_ms if detection else 0
