@@ -84,6 +84,15 @@ class TranscriptDone:
     duration_s: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TranscriptFailed:
+    """The words of an item will never be known; the session goes on."""
+
+    item_id: str
+    code: str
+    message: str
+
+
 # ---- the conversation
 
 
@@ -110,6 +119,7 @@ class ItemTruncated:
 
     item_id: str
     audio_end_ms: int
+    is_asked_for: bool = False  # by the client, rather than found out by us
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -233,7 +243,7 @@ class Failed:
 
 Event = (
     SpeechStarted | SpeechStopped | InputCommitted | InputCleared | TranscriptDelta
-    | TranscriptDone | ItemAdded | ItemDone | ItemDeleted | ItemTruncated | ItemRetrieved
-    | ResponseStarted | ResponseText | ResponseAudio | ResponseDone | PlayoutStarted
-    | PlayoutStopped | PlayoutCleared | PictureSeen | Failed
+    | TranscriptDone | TranscriptFailed | ItemAdded | ItemDone | ItemDeleted | ItemTruncated
+    | ItemRetrieved | ResponseStarted | ResponseText | ResponseAudio | ResponseDone
+    | PlayoutStarted | PlayoutStopped | PlayoutCleared | PictureSeen | Failed
 )  # fmt: skip

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from omni.config import OmniConfig, load
+from omni.dialog.answering import ResponseRequest
 from omni.dialog.options import default_options
-from omni.dialog.session import ResponseRequest
 from omni.events import (
     Event,
     Item,

@@ -137,6 +137,8 @@ function receive(event) {
   if (event.type === "output_audio_buffer.started") meter.replying();
   if (event.type === "omni.response.timings") showTimings(event);
   if (event.type === "omni.image.seen") sight.seen(event);
+  const failure = event.response?.status_details?.error; // a lost reply is no error event
+  if (failure) toast(failure.message);
   if (event.type === "error" && !QUIET_ERRORS.has(event.error.code)) toast(event.error.message);
 }
 

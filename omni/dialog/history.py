@@ -9,6 +9,7 @@ from typing import Literal
 
 from omni.errors import ProtocolError
 from omni.events import Item
+from omni.media.script import Script
 from omni.types import Message
 
 Status = Literal["in_progress", "completed", "incomplete"]
@@ -23,6 +24,7 @@ class History:
     def __init__(self, marker: str = "") -> None:
         self._items: list[Item] = []
         self._asides: dict[str, str] = {}
+        self._scripts: dict[str, Script] = {}  # of spoken replies
         self._marker = marker
 
     def __len__(self) -> int:
@@ -34,7 +36,7 @@ class History:
         Raises:
             ProtocolError: the id exists already, or the previous one does not.
         """
-        if any(known.item_id == item.item_id for known in self._items):
+        if self.has(item.item_id):
             code = "item_create_invalid_item_id"
             raise ProtocolError(f"item {item.item_id} exists already", code, "item.id")
         if previous_item_id is None:
@@ -42,7 +44,8 @@ class History:
         elif previous_item_id == "root":
             index = 0
         else:
-            index = self._index(previous_item_id, "item_create_invalid_item_id") + 1
+            code, param = "item_create_invalid_item_id", "previous_item_id"
+            index = self._index(previous_item_id, code, param) + 1
         self._items.insert(index, item)
         return self._items[index - 1].item_id if index else None
 
@@ -58,6 +61,14 @@ class History:
     def delete(self, item_id: str) -> None:
         del self._items[self._index(item_id, "item_delete_invalid_item_id")]
         self._asides.pop(item_id, None)
+        self._scripts.pop(item_id, None)
+
+    def keep_script(self, item_id: str, script: Script) -> None:
+        """When which words of a reply are sounded; it may still grow."""
+        self._scripts[item_id] = script
+
+    def script(self, item_id: str) -> Script | None:
+        return self._scripts.get(item_id)
 
     def set_aside(self, item_id: str, text: str) -> None:
         """What the model is told beside an item, and its user never sees. It stays as it is, so
@@ -69,9 +80,6 @@ class History:
 
     def last(self) -> Item | None:
         return self._items[-1] if self._items else None
-
-    def last_id(self) -> str | None:
-        return self._items[-1].item_id if self._items else None
 
     def messages(self, instructions: str, max_tokens: int) -> tuple[Message, ...]:
         """The prompt: instructions, then as many of the newest messages as fit in `max_tokens`.
@@ -94,11 +102,14 @@ class History:
                 kept.pop(0)
         return (Message("system", instructions), *kept)
 
-    def _index(self, item_id: str, code: str) -> int:
+    def has(self, item_id: str) -> bool:
+        return any(item.item_id == item_id for item in self._items)
+
+    def _index(self, item_id: str, code: str, param: str = "item_id") -> int:
         for index, item in enumerate(self._items):
             if item.item_id == item_id:
                 return index
-        raise ProtocolError(f"no item {item_id} in this conversation", code, "item_id")
+        raise ProtocolError(f"no item {item_id} in this conversation", code, param)
 
 
 def with_text(item: Item, text: str, status: Status) -> Item:

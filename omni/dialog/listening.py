@@ -16,7 +16,7 @@ from omni.dialog.options import SessionOptions
 from omni.dialog.outbox import Outbox
 from omni.dialog.turn import RATE_HZ, Listener, Turn
 from omni.errors import ProtocolError
-from omni.events import Failed, InputCleared, SpeechStarted, SpeechStopped, TranscriptDelta
+from omni.events import InputCleared, SpeechStarted, SpeechStopped, TranscriptDelta
 from omni.media.buffer import SampleBuffer
 from omni.types import Activity, AudioChunk, Heard, Samples, TurnHint
 
@@ -53,7 +53,6 @@ class Listening:
         self._interjections = Interjections(
             outbox, self._asking, floor, self._buffer, config.turn.overlap
         )
-        self._num_shown = 0  # characters of the turn's transcript sent already
         self._partial_samples = config.brain.hear.partial_every_ms * RATE_HZ // 1000
         self._next_partial = 0
         self.configure(options)
@@ -113,7 +112,7 @@ class Listening:
         if turn.is_tentative:
             self._heard_over_us(turn, heard, is_whole=is_whole)
             return
-        self._show(turn, heard.stable)
+        turn = self._show(turn, heard.stable)
         if is_whole:
             self._heard_all(turn, heard)
 
@@ -126,12 +125,11 @@ class Listening:
         if self.turn and self.turn.is_tentative:
             self._promote(self.turn)
         end = self._buffer.position
-        start = self.turn.start_sample if self.turn else self._free_from
-        if end - start < MIN_COMMIT_SAMPLES:
+        turn = self.turn or Turn(self._out.new_id("item"), self._free_from)
+        if end - turn.start_sample < MIN_COMMIT_SAMPLES:
             code = "input_audio_buffer_commit_empty"
             raise ProtocolError("the input audio buffer holds less than 100 ms of audio", code)
-        item_id = self.turn.item_id if self.turn else self._out.new_id("item")
-        turn = self._close(Turn(item_id, start, is_manual=True), end)
+        turn = self._close(replace(turn, is_manual=True, speech_end_ms=0.0, text=None), end)
         self._listener.on_committed(turn)
         self._asking.for_all_words(turn)
 
@@ -148,10 +146,12 @@ class Listening:
     def give_up(self, code: str, message: str) -> None:
         """The recogniser cannot do this turn: say so and listen on."""
         request, turn = self._asking.drop(), self.turn
-        if turn and request and request.is_final:
-            self._forget()
-            if not turn.is_tentative:
-                self._out.emit(Failed(code, message))
+        if request is None or turn is None or not request.is_final:
+            return
+        turn = turn if turn.is_closed else self._close(turn, turn.end_sample)
+        self._forget()
+        if not turn.is_tentative:
+            self._listener.on_lost(turn, code, message)
 
     def tick(self) -> None:
         if self._asking.is_overdue:
@@ -205,10 +205,10 @@ class Listening:
             return
         self._asking.drop()  # a sound over our speech whose words never came is not this one
         detection = self.options.turn_detection
-        padding_ms = detection.prefix_padding_ms if detection else 0
-        start = max(at_sample - padding_ms * RATE_HZ // 1000, self._free_from)
+        padding = detection.prefix_padding_ms * RATE_HZ // 1000 if detection else 0
+        start = max(at_sample - padding, self._free_from)
         turn = self.turn = Turn(self._out.new_id("item"), start, is_tentative=True)
-        self._num_shown, self._next_partial = 0, at_sample + self._partial_samples
+        self._next_partial = at_sample + self._partial_samples
         if not self._is_over_us:
             self._promote(turn)
 
@@ -290,10 +290,11 @@ class Listening:
             self._endpointer.stop()
         self._interjections.end()
 
-    def _show(self, turn: Turn, text: str) -> None:
-        if delta := text[self._num_shown :]:
-            self._num_shown = len(text)
+    def _show(self, turn: Turn, text: str) -> Turn:
+        if delta := text[len(turn.shown) :]:
+            turn = self.turn = replace(turn, shown=text)
             self._out.emit(TranscriptDelta(turn.item_id, delta))
+        return turn
 
     def _wall_ms(self, at_sample: int) -> float:
         """Wall clock at which a sample arrived."""

@@ -38,6 +38,7 @@ class Reply:
         self.text = ""  # all that the core has written
         self.num_shown = 0  # characters of it that the user was sent
         self.last_token: Token | None = None
+        self.cost: Token | None = None  # the newest one that the core wrote
         self.error: tuple[str, str] | None = None  # why it is ending with an apology
         self.waits_since_ms = 0.0
         self.timings = Timings()
@@ -58,12 +59,12 @@ class Reply:
 
 def done_event(reply: Reply, status: Status, reason: Reason | None) -> ResponseDone:
     """What is told of a reply at its end."""
-    token = reply.last_token
+    token, cost = reply.last_token, reply.cost
     code, message = reply.error or (None, None)
     usage = Usage(
-        input_tokens=token.prompt_tokens if token else 0,
-        cached_tokens=token.cached_tokens if token else 0,
-        output_tokens=token.output_tokens if token else 0,
+        input_tokens=cost.prompt_tokens if cost else 0,
+        cached_tokens=cost.cached_tokens if cost else 0,
+        output_tokens=cost.output_tokens if cost else 0,
         audio_ms=reply.playout.released_samples * 1000 // RATE_HZ,
     )
     return ResponseDone(

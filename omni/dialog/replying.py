@@ -14,7 +14,6 @@ from omni.dialog.outbox import Outbox
 from omni.dialog.reply import Reason, Reply, ReplyOptions, Status, done_event, prompt_for
 from omni.dialog.voice import Voice
 from omni.events import (
-    Failed,
     ItemAdded,
     ItemDone,
     ItemTruncated,
@@ -64,6 +63,11 @@ class Replying:
         """The active reply's id."""
         return self._reply.response_id if self._reply and self.is_active else None
 
+    @property
+    def item_id(self) -> str | None:
+        """The item of the reply that is active or still heard."""
+        return self._reply.item.item_id if self._reply and not self.is_held else None
+
     def begin(
         self, messages: tuple[Message, ...], options: ReplyOptions, speech_end_ms: float
     ) -> None:
@@ -104,6 +108,8 @@ class Replying:
             )
         )
         self._out.emit(ItemAdded(item, self._history.add(item)))
+        if reply.is_spoken:
+            self._history.keep_script(item.item_id, reply.playout.script)
         self.tick()
 
     def receive(self, chunk: Token | Speech) -> None:
@@ -119,7 +125,7 @@ class Replying:
             reply.playout.push(chunk)
         else:
             self._mark(reply, "first_token_ms")
-            reply.text += chunk.text
+            reply.text, reply.cost = reply.text + chunk.text, chunk
             reply.last_token = chunk if chunk.finish else None
         self.tick()
 
@@ -262,11 +268,8 @@ class Replying:
     def _done(self, reply: Reply, status: Status, reason: Reason | None = None) -> None:
         if reply.item.status == "in_progress":
             reply.item = with_text(reply.item, reply.item.text, "incomplete")
-        done = done_event(reply, status, reason)
         self._out.emit(ItemDone(reply.item, self._history.replace(reply.item)))
-        self._out.emit(done)
-        if done.error_code and done.error_message:
-            self._out.emit(Failed(done.error_code, done.error_message))
+        self._out.emit(done_event(reply, status, reason))
 
     def _drop_tail(self) -> None:
         """The finished reply has been heard, or gives way to the next one."""

@@ -4,58 +4,43 @@ Joins the two halves, listening and replying, and decides who has the floor. The
 ticks it every 20 ms, and drains `events()` and `chunks()` after every call.
 """
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 from omni.clock import Clock
 from omni.config import OmniConfig
+from omni.dialog.answering import Answering, ResponseRequest
+from omni.dialog.editing import Editing
 from omni.dialog.history import History, with_text
 from omni.dialog.listening import Listening
 from omni.dialog.options import SessionOptions
 from omni.dialog.outbox import Outbox
-from omni.dialog.reply import ReplyOptions
 from omni.dialog.replying import Replying
 from omni.dialog.sight import Sight
 from omni.dialog.turn import Turn
-from omni.errors import ProtocolError
 from omni.events import (
     Event,
     Failed,
+    InputCleared,
     InputCommitted,
     Item,
     ItemAdded,
-    ItemDeleted,
     ItemDone,
-    ItemRetrieved,
-    ItemTruncated,
     Part,
+    TranscriptDelta,
     TranscriptDone,
+    TranscriptFailed,
 )
 from omni.types import (
     Activity,
     Chunk,
     Heard,
-    Message,
-    Prompt,
     Samples,
     Seen,
     Speech,
-    SpeechOptions,
     StageReport,
     Token,
     TurnHint,
 )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ResponseRequest:
-    """A client's wish for a reply; what is None is as the session's options say."""
-
-    instructions: str | None = None
-    modality: Literal["audio", "text"] | None = None
-    voice: str | None = None
-    max_output_tokens: int | None = None
-    metadata: dict[str, str] | None = None
 
 
 class Session:
@@ -70,14 +55,15 @@ class Session:
         self, session_id: str, options: SessionOptions, config: OmniConfig, clock: Clock
     ) -> None:
         self.session_id = session_id
-        self._config = config
         self._out = Outbox(session_id, clock)
         self._history = History(config.turn.overlap.marker)
         self._replying = Replying(self._out, self._history, config)
         self._listening = Listening(self._out, self, self._replying.voice, config, options)
+        self._editing = Editing(self._out, self._history)
         self._sight = Sight(self._out, config.brain.see)
-        self._wanted: ResponseRequest | None = None  # asked for while words or sights are awaited
-        self._warm_up()
+        self._answering = Answering(self._out, self._history, self._replying, self._sight, config)
+        self._answering.options = options
+        self._answering.warm_up()
 
     @property
     def options(self) -> SessionOptions:
@@ -122,11 +108,9 @@ class Session:
         """Time has passed: release sound, check deadlines. Every 20 ms."""
         self._listening.tick()
         self._replying.tick()
-        if self._wanted and not self._is_awaiting and not self._replying.is_active:
-            wanted, self._wanted = self._wanted, None
-            self.respond(wanted)
+        self._answering.tick(is_awaiting=self._is_awaiting)
         if self._sight.has_notice and self._listening.turn is None and self._replying.is_idle:
-            self._replying.announce(self._sight.take_notice(), self._reply_options())
+            self._answering.announce(self._sight.take_notice())
 
     # ---- the client
 
@@ -134,8 +118,9 @@ class Session:
         """Adopt new options; they hold from the next reply on."""
         has_new_instructions = options.instructions != self.options.instructions
         self._listening.configure(options)
+        self._answering.options = options
         if has_new_instructions:
-            self._warm_up()
+            self._answering.warm_up()
 
     def commit(self) -> None:
         """End the user's turn here (push-to-talk). Raises ProtocolError if it is empty."""
@@ -146,57 +131,29 @@ class Session:
 
     def add_item(self, item: Item, previous_item_id: str | None = None) -> None:
         """Insert an item that the client made. Raises ProtocolError for a bad place or id."""
-        item = replace(item, item_id=item.item_id or self._out.new_id("item"))
-        previous = self._history.add(item, previous_item_id)
-        self._out.emit(ItemAdded(item, previous))
-        self._out.emit(ItemDone(item, previous))
+        item = self._editing.add(item, previous_item_id)
         self._sight.look_at(item, self._listening.position_ms)
 
     def retrieve_item(self, item_id: str) -> None:
-        self._out.emit(ItemRetrieved(self._history.get(item_id)))
+        self._editing.retrieve(item_id)
 
     def delete_item(self, item_id: str) -> None:
-        self._history.delete(item_id)
-        self._out.emit(ItemDeleted(item_id))
+        """A reply that is still being spoken ends by this."""
+        self._end_reply_of(item_id)
+        self._editing.delete(item_id)
 
     def truncate_item(self, item_id: str, audio_end_ms: int) -> None:
-        """The client says how much of a reply was heard; later than the end means all of it.
-
-        A reply that is still being spoken ends by this. Our own ledger decides on the words: they
-        were cut when the reply was interrupted, and can only become fewer.
-        """
-        item = self._history.get(item_id, "item_truncate_invalid_item_id")
-        if item.role != "assistant":
-            raise ProtocolError("only a reply's audio can be truncated", "unsupported_content_type",
-                                "item_id")  # fmt: skip
-        if audio_end_ms <= 0:
-            self._history.replace(with_text(item, "", "incomplete"))
-        self._out.emit(ItemTruncated(item_id, max(0, audio_end_ms)))
+        """The client says how much of a reply was heard. One still being spoken ends by this."""
+        self._end_reply_of(self._editing.truncatable(item_id).item_id)
+        self._editing.truncate(item_id, audio_end_ms)
 
     def respond(self, request: ResponseRequest) -> None:
         """Make a reply now. Raises ProtocolError if one is being made already."""
-        if self._replying.is_active:
-            raise ProtocolError(
-                f"conversation already has an active response: {self._replying.response_id}",
-                "conversation_already_has_active_response",
-            )
-        if self._is_awaiting:
-            self._wanted = request
-            return
-        self._sight.heed(self._history.last(), self._history)
-        self._replying.interrupt("client_cancelled")  # a held one gives way
-        now_ms = self._out.clock.now_ms()
-        self._begin(request, self._messages(request.instructions), now_ms)
-        self._replying.release()
+        self._answering.respond(request, is_awaiting=self._is_awaiting)
 
     def cancel(self, response_id: str | None = None) -> None:
         """Stop the active reply. Raises ProtocolError if there is none (of that id)."""
-        active = self._replying.response_id
-        if active is None or response_id not in (None, active):
-            raise ProtocolError(
-                "Cancellation failed: no active response found", "response_cancel_not_active"
-            )
-        self._replying.interrupt("client_cancelled")
+        self._answering.cancel(response_id)
 
     def clear_output(self) -> None:
         """Silence now: whatever is queued or being made of a reply is dropped."""
@@ -211,15 +168,10 @@ class Session:
             self._replying.interrupt("turn_detected")
 
     def on_likely_end(self, turn: Turn) -> None:
-        detection = self.options.turn_detection
-        if detection and detection.creates_response and not self._replying.is_active:
-            words = " ".join(filter(None, (turn.text, self._sight.aside(turn.text or ""))))
-            messages = (*self._messages(None), Message("user", words))
-            self._begin(ResponseRequest(), messages, turn.speech_end_ms)
+        self._answering.prepare(turn)
 
     def on_resumed(self) -> None:
-        if self._replying.is_held:
-            self._replying.interrupt("turn_detected")
+        self._answering.drop_held()
 
     def on_committed(self, turn: Turn) -> None:
         part = Part("input_audio", audio_ms=int(turn.duration_s * 1000))
@@ -228,65 +180,44 @@ class Session:
         self._out.emit(InputCommitted(turn.item_id, previous))
         self._out.emit(ItemAdded(item, previous))
 
+    def on_lost(self, turn: Turn, code: str, message: str) -> None:
+        self._answering.drop_held()
+        if not turn.is_manual:
+            self.on_committed(turn)
+        if not self._history.has(turn.item_id):
+            return
+        self._out.emit(TranscriptFailed(turn.item_id, code, message))
+        item = replace(self._history.get(turn.item_id), status="incomplete")
+        self._out.emit(ItemDone(item, self._history.replace(item)))
+
     def on_turn(self, turn: Turn) -> None:
         if not turn.is_manual:
-            if not turn.text:  # a noise
-                self._drop_held()
+            if not turn.text:  # a noise: its sound is thrown away, and the client is told so
+                self._answering.drop_held()
+                self._out.emit(InputCleared())
                 return
             self.on_committed(turn)
+        if not self._history.has(turn.item_id):  # the client has deleted it
+            return
         text = turn.text or ""
+        if text.startswith(turn.shown) and (rest := text[len(turn.shown) :]):
+            self._out.emit(TranscriptDelta(turn.item_id, rest))
         item = with_text(self._history.get(turn.item_id), text, "completed")
         previous = self._history.replace(item)
         self._out.emit(TranscriptDone(turn.item_id, text, turn.language, turn.duration_s))
         self._out.emit(ItemDone(item, previous))
         self._sight.heed(item, self._history)
-        self._answer(turn)
+        self._answering.answer(turn)
 
     # ---- inside
 
-    def _answer(self, turn: Turn) -> None:
-        detection = self.options.turn_detection
-        wanted, self._wanted = self._wanted, None
-        if self._replying.is_held:
-            self._replying.release()
-            return
-        is_due = detection and detection.creates_response and not turn.is_manual
-        if (wanted or is_due) and not self._replying.is_active:
-            request = wanted or ResponseRequest()
-            self._begin(request, self._messages(request.instructions), turn.speech_end_ms)
-            self._replying.release()
-
-    def _drop_held(self) -> None:
-        if self._replying.is_held:
-            self._replying.interrupt("turn_detected")
+    def _end_reply_of(self, item_id: str) -> None:
+        if self._replying.item_id == item_id:
+            self._replying.interrupt("client_cancelled")
 
     @property
     def _is_awaiting(self) -> bool:
         return self._listening.is_awaiting_words or self._sight.is_awaited
-
-    def _messages(self, instructions: str | None) -> tuple[Message, ...]:
-        budget = self._config.brain.think.context_tokens - self.options.max_output_tokens
-        return self._history.messages(instructions or self.options.instructions, budget)
-
-    def _begin(
-        self, request: ResponseRequest, messages: tuple[Message, ...], speech_end_ms: float
-    ) -> None:
-        self._replying.begin(messages, self._reply_options(request), speech_end_ms)
-
-    def _reply_options(self, request: ResponseRequest = ResponseRequest()) -> ReplyOptions:
-        options = self.options
-        return ReplyOptions(
-            request.modality or options.modality,
-            SpeechOptions(request.voice or options.voice, options.speed),
-            request.max_output_tokens or options.max_output_tokens,
-            options.temperature,
-            request.metadata,
-        )
-
-    def _warm_up(self) -> None:
-        """Let the core take in the context there is, before anybody waits for it."""
-        messages = self._messages(None)
-        self._out.send(Prompt(*self._out.stamp, "", messages, 0, 0.0, None))
 
     def _stage_report(self, report: StageReport) -> None:
         if report.stage == "hear" and report.state == "restored":

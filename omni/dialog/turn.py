@@ -12,7 +12,7 @@ class Turn:
 
     `end_sample`: 0 while it goes on. `speech_end_ms`: wall clock of its last voiced sample.
     `is_closed`: no more will be said in it. `is_tentative`: a sound over our speech, which nobody
-    is told of until it proves to be a turn.
+    is told of until it proves to be a turn. `shown`: its words that the client was sent already.
     """
 
     item_id: str
@@ -21,6 +21,7 @@ class Turn:
     speech_end_ms: float = 0.0
     text: str | None = None
     language: str = ""
+    shown: str = ""
     is_closed: bool = False
     is_manual: bool = False
     is_tentative: bool = False
@@ -42,6 +43,9 @@ class Listener(Protocol):
 
     def on_committed(self, turn: Turn) -> None:
         """The client ended the turn; its words are not known yet."""
+
+    def on_lost(self, turn: Turn, code: str, message: str) -> None:
+        """The turn is over, but its words will never be known."""
 
     def on_turn(self, turn: Turn) -> None:
         """The turn is over and has been recognised; `text` may be empty."""

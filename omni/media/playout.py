@@ -9,9 +9,10 @@ from collections import deque
 
 import numpy as np
 
+from omni.media.script import RATE_HZ as RATE_HZ
+from omni.media.script import Script
 from omni.types import Samples, Speech, Word, frozen_array
 
-RATE_HZ = 24000
 FRAME_SAMPLES = RATE_HZ // 50  # 20 ms
 
 
@@ -26,7 +27,7 @@ class Playout:
         self._full_lead_ms = self._lead_ms = lead_ms
         self._gain = self._wanted_gain = 1.0  # of the last sample released, and of the next frame's
         self._waiting: deque[Samples] = deque()
-        self._pieces: list[tuple[int, Speech]] = []  # (first sample, piece)
+        self.script = Script()
         self._origin_ms: float | None = None  # when sample 0 is played, shifted by any stall
         self.generated_samples = 0
         self.released_samples = 0
@@ -40,10 +41,10 @@ class Playout:
     @property
     def text(self) -> str:
         """The words that have been turned into sound."""
-        return "".join(piece.text for _, piece in self._pieces)
+        return self.script.text
 
     def push(self, speech: Speech) -> None:
-        self._pieces.append((self.generated_samples, speech))
+        self.script.add(speech)
         if len(speech.samples):
             self._waiting.append(speech.samples)
         self.generated_samples += len(speech.samples)
@@ -88,23 +89,15 @@ class Playout:
 
     def text_until(self, num_samples: int) -> str:
         """The text whose words were all sounded within the first `num_samples`."""
-        return "".join(
-            _words_until(piece, num_samples - first) for first, piece in self._pieces
-        ).rstrip()
+        return self.script.text_until(num_samples)
 
     def text_begun(self, num_samples: int) -> str:
         """The text whose words have begun within the first `num_samples`."""
-        return "".join(_words_begun(piece, num_samples - first) for first, piece in self._pieces)
+        return self.script.text_begun(num_samples)
 
     def words_between(self, start_samples: int, end_samples: int) -> tuple[Word, ...]:
         """Words that begin in [start, end), times from the reply's start."""
-        start_ms, end_ms = (n * 1000 / RATE_HZ for n in (start_samples, end_samples))
-        return tuple(
-            word
-            for first, piece in self._pieces
-            for word in (_shifted(w, first) for w in piece.words)
-            if start_ms <= word.start_ms < end_ms
-        )
+        return self.script.words_between(start_samples, end_samples)
 
     def _next_frame(self, now_ms: float) -> Samples | None:
         if self._gain == self._wanted_gain == 0:
@@ -134,31 +127,3 @@ class Playout:
         if before == self._gain == 1:
             return frame
         return frame * np.linspace(before, self._gain, len(frame), dtype=np.float32)
-
-
-def _shifted(word: Word, by_samples: int) -> Word:
-    by_ms = by_samples * 1000 // RATE_HZ
-    return Word(word.text, word.start_ms + by_ms, word.end_ms + by_ms)
-
-
-def _words_until(piece: Speech, num_samples: int) -> str:
-    """A piece's text up to the last word that ends within its first `num_samples`."""
-    if num_samples >= len(piece.samples):
-        return piece.text if num_samples > 0 else ""
-    end_ms = num_samples * 1000 / RATE_HZ
-    return _cut_after(piece, sum(word.end_ms <= end_ms for word in piece.words))
-
-
-def _words_begun(piece: Speech, num_samples: int) -> str:
-    if num_samples >= len(piece.samples) or not piece.words:
-        return piece.text if num_samples > 0 else ""
-    end_ms = num_samples * 1000 / RATE_HZ
-    return _cut_after(piece, sum(word.start_ms < end_ms for word in piece.words))
-
-
-def _cut_after(piece: Speech, num_words: int) -> str:
-    end = 0
-    for word in piece.words[:num_words]:
-        found = piece.text.find(word.text, end)
-        end = found + len(word.text) if found >= 0 else end
-    return piece.text[:end]

@@ -9,7 +9,8 @@ from typing import Any, Final
 import pydantic_core
 from pydantic import TypeAdapter, ValidationError
 
-from omni.dialog.session import ResponseRequest, Session
+from omni.dialog.answering import ResponseRequest
+from omni.dialog.session import Session
 from omni.errors import ProtocolError
 from omni.protocol import realtime_requests as wire
 from omni.protocol.realtime_audio import InputAudio
@@ -96,13 +97,9 @@ class Commands:
             case wire.ItemDelete():
                 session.delete_item(event.item_id)
             case wire.ItemTruncate():
-                # Told first: the session's own event answers, and only asked-for ones are shown.
-                self._state.truncations.add(event.item_id)
-                try:
-                    session.truncate_item(event.item_id, max(0, event.audio_end_ms))
-                except ProtocolError:
-                    self._state.truncations.discard(event.item_id)
-                    raise
+                if event.content_index != 0:
+                    raise ProtocolError("A reply has one part of content.", param="content_index")
+                session.truncate_item(event.item_id, event.audio_end_ms)
 
     def _request(self, options: wire.ResponseOptions) -> ResponseRequest:
         if options.conversation == "none" or options.input:

@@ -93,6 +93,21 @@ class TranscriptionCompleted(ServerEvent):
     usage: DurationUsage
 
 
+class TranscriptionError(Wire):
+    type: Literal["server_error"] = "server_error"
+    code: str
+    message: str
+
+
+class TranscriptionFailed(ServerEvent):
+    type: Literal["conversation.item.input_audio_transcription.failed"] = (
+        "conversation.item.input_audio_transcription.failed"
+    )
+    item_id: str
+    content_index: int = 0
+    error: TranscriptionError
+
+
 # ---- the conversation
 
 

@@ -54,7 +54,8 @@ class Renderer:
         | events.InputCommitted
         | events.InputCleared
         | events.TranscriptDelta
-        | events.TranscriptDone,
+        | events.TranscriptDone
+        | events.TranscriptFailed,
     ) -> Out:
         match event:
             case events.SpeechStarted(item_id=item_id, audio_start_ms=at_ms):
@@ -69,6 +70,9 @@ class Renderer:
             return []
         if isinstance(event, events.TranscriptDelta):
             return [wire.TranscriptionDelta(item_id=event.item_id, delta=event.delta)]
+        if isinstance(event, events.TranscriptFailed):
+            error = wire.TranscriptionError(code=event.code, message=event.message)
+            return [wire.TranscriptionFailed(item_id=event.item_id, error=error)]
         usage = wire.DurationUsage(seconds=event.duration_s)
         return [
             wire.TranscriptionCompleted(
@@ -102,9 +106,7 @@ class Renderer:
                 return [wire.ConversationItemDeleted(item_id=item_id)]
             case events.ItemTruncated(item_id=item_id, audio_end_ms=end_ms):
                 # Over a websocket only the client knows what was heard, and asks for the cut.
-                is_asked_for = item_id in self._state.truncations
-                self._state.truncations.discard(item_id)
-                if not is_asked_for and self._state.transport == "websocket":
+                if not event.is_asked_for and self._state.transport == "websocket":
                     return []
                 return [wire.ConversationItemTruncated(item_id=item_id, audio_end_ms=end_ms)]
 

@@ -1,6 +1,6 @@
 """What the two directions of a Realtime view share, and no one else knows."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from omni.protocol.realtime_config import RealtimeSession, TranscriptionSession
@@ -11,13 +11,10 @@ Transport = Literal["websocket", "webrtc"]
 
 @dataclass(slots=True, eq=False)
 class ViewState:
-    """`truncations`: items whose truncation the client asked for and was not yet told."""
-
     transport: Transport
     model: str
     settings: Settings
     session_id: str = ""
-    truncations: set[str] = field(default_factory=set)
 
     def session(self) -> RealtimeSession | TranscriptionSession:
         """The settings in effect, on the wire."""

@@ -44,11 +44,13 @@ class Metrics:
 
     def observe(self, event: events.Event) -> None:
         """Count what an event tells."""
-        if isinstance(event, events.Failed):
+        if isinstance(event, events.Failed | events.TranscriptFailed):
             self._failures.labels(event.code).inc()
         if not isinstance(event, events.ResponseDone):
             return
         self._responses.labels(event.status).inc()
+        if event.error_code:
+            self._failures.labels(event.error_code).inc()
         timings = event.timings
         for step, elapsed_ms in (
             ("end_of_turn", timings.end_of_turn_ms),

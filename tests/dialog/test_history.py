@@ -21,7 +21,7 @@ def test_items_go_where_they_are_put() -> None:
     texts = [m.text for m in history.messages("be kind", 1000)]
     assert texts == ["be kind", "one", "two", "three", "four"]
     history.delete("c")
-    assert history.last_id() == "d"
+    assert history.last().item_id == "d"
     assert len(history) == 3
 
 

@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 
 from omni.config import OmniConfig, load
-from omni.dialog.session import ResponseRequest
+from omni.dialog.answering import ResponseRequest
 from omni.errors import ProtocolError
 from omni.events import (
-    Failed,
     InputCommitted,
     Item,
     ItemDone,
@@ -23,6 +22,7 @@ from omni.events import (
     SpeechStarted,
     SpeechStopped,
     TranscriptDone,
+    TranscriptFailed,
 )
 from omni.types import Prompt, Recognise, StageReport
 from tests.dialog.talk import Talk
@@ -42,6 +42,7 @@ def test_a_turn_is_answered_in_the_order_of_the_protocol(config: OmniConfig) -> 
         "SpeechStopped",
         "InputCommitted",
         "ItemAdded",
+        "TranscriptDelta",
         "TranscriptDone",
         "ItemDone",
         "ResponseStarted",
@@ -102,7 +103,7 @@ def test_a_noise_makes_no_turn(config: OmniConfig) -> None:
     ]  # fmt: skip
     talk.speak(0.5)
     talk.quiet(2.0)
-    assert talk.kinds() == ["SpeechStarted", "SpeechStopped"]
+    assert talk.kinds() == ["SpeechStarted", "SpeechStopped", "InputCleared"]
 
 
 def test_talking_over_it_stops_it_and_cuts_the_history_to_what_was_heard() -> None:
@@ -133,7 +134,8 @@ def test_push_to_talk(config: OmniConfig) -> None:
     talk.quiet(1.0)
     assert talk.kinds() == []
     talk.do(lambda session: session.commit())
-    assert talk.kinds() == ["InputCommitted", "ItemAdded", "TranscriptDone", "ItemDone"]
+    told = ["InputCommitted", "ItemAdded", "TranscriptDelta", "TranscriptDone", "ItemDone"]
+    assert talk.kinds() == told
     talk.do(lambda session: session.respond(ResponseRequest()))
     talk.quiet(2.0)
     assert talk.of(ResponseDone)[0].item.text == "You said 7 tenths."
@@ -175,7 +177,6 @@ def test_no_reply_waits_for_ever(config: OmniConfig, stage: str) -> None:
     talk.quiet(60)
     done = talk.of(ResponseDone)[0]
     assert (done.status, done.error_code) == ("failed", "stage_timeout")
-    assert talk.of(Failed)
     if stage == "think":  # the voice works, so it is said aloud
         assert done.item.text == config.deadlines.apology
     talk.held.clear()
@@ -189,7 +190,7 @@ def test_no_recognition_waits_for_ever(config: OmniConfig) -> None:
     talk.held.add("hear")
     talk.speak(1.0)
     talk.quiet(30)
-    assert talk.of(Failed)[0].code == "stage_timeout"
+    assert talk.of(TranscriptFailed)[0].code == "stage_timeout"
     talk.held.clear()
     talk.speak(1.0)
     talk.quiet(3.0)

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from omni.config import OmniConfig
+from omni.dialog.answering import ResponseRequest
 from omni.dialog.options import SessionOptions
-from omni.dialog.session import ResponseRequest
 from omni.events import Failed, Item, Part, PictureSeen, ResponseDone, ResponseStarted, ResponseText
 from omni.types import PictureChunk, Prompt, Seen, StageReport, Thing
 from tests.dialog.talk import Talk

@@ -1,0 +1,145 @@
+"""When and with what a reply is made: asked for by the client, or owed to the user's turn.
+
+Laws: one reply of the conversation at a time; one that waits for words or sights is made as soon
+as they are there.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal
+
+from omni.config import OmniConfig
+from omni.dialog.history import History
+from omni.dialog.options import default_options
+from omni.dialog.outbox import Outbox
+from omni.dialog.reply import ReplyOptions
+from omni.dialog.replying import Replying
+from omni.dialog.sight import Sight
+from omni.dialog.turn import Turn
+from omni.errors import ProtocolError
+from omni.types import Message, Prompt, SpeechOptions
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResponseRequest:
+    """A client's wish for a reply; what is None is as the session's options say."""
+
+    instructions: str | None = None
+    modality: Literal["audio", "text"] | None = None
+    voice: str | None = None
+    max_output_tokens: int | None = None
+    metadata: dict[str, str] | None = None
+
+
+class Answering:
+    """Args:
+    outbox: where events and chunks go.
+    history: what the core is shown.
+    replying: our voice.
+    sight: what is put beside the user's words.
+    config: the core's context.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        history: History,
+        replying: Replying,
+        sight: Sight,
+        config: OmniConfig,
+    ) -> None:
+        self._out = outbox
+        self._history = history
+        self._replying = replying
+        self._sight = sight
+        self._context_tokens = config.brain.think.context_tokens
+        self._wanted: deque[ResponseRequest] = deque()  # asked for while something is awaited
+        self.options = default_options(config)  # changeable; they hold from the next reply on
+
+    def warm_up(self) -> None:
+        """Let the core take in the context there is, before anybody waits for it."""
+        messages = self._messages(None)
+        self._out.send(Prompt(*self._out.stamp, "", messages, 0, 0.0, None))
+
+    def respond(self, request: ResponseRequest, *, is_awaiting: bool) -> None:
+        """Make a reply, now or when what is awaited is there. Raises ProtocolError if one is
+        being made already."""
+        if self._replying.is_active or self._wanted:
+            raise ProtocolError(
+                f"conversation already has an active response: {self._replying.response_id}",
+                "conversation_already_has_active_response",
+            )
+        if is_awaiting:
+            self._wanted.append(request)
+        else:
+            self._respond(request)
+
+    def cancel(self, response_id: str | None) -> None:
+        """Stop the active reply. Raises ProtocolError if there is none (of that id)."""
+        self._wanted.clear()
+        active = self._replying.response_id
+        if active is None or response_id not in (None, active):
+            raise ProtocolError(
+                "Cancellation failed: no active response found", "response_cancel_not_active"
+            )
+        self._replying.interrupt("client_cancelled")
+
+    def tick(self, *, is_awaiting: bool) -> None:
+        if self._wanted and not is_awaiting and not self._replying.is_active:
+            self._respond(self._wanted.popleft())
+
+    def prepare(self, turn: Turn) -> None:
+        """The user's turn may be over: begin a reply, to be held until it surely is."""
+        detection = self.options.turn_detection
+        if detection and detection.creates_response and not self._replying.is_active:
+            words = " ".join(filter(None, (turn.text, self._sight.aside(turn.text or ""))))
+            messages = (*self._messages(None), Message("user", words))
+            self._begin(ResponseRequest(), messages, turn.speech_end_ms)
+
+    def answer(self, turn: Turn) -> None:
+        """The user's turn is over, and is in the history."""
+        detection = self.options.turn_detection
+        if self._replying.is_held:
+            self._wanted.clear()
+            self._replying.release()
+            return
+        is_due = detection and detection.creates_response and not turn.is_manual
+        if (self._wanted or is_due) and not self._replying.is_active:
+            request = self._wanted.popleft() if self._wanted else ResponseRequest()
+            self._begin(request, self._messages(request.instructions), turn.speech_end_ms)
+            self._replying.release()
+
+    def drop_held(self) -> None:
+        """The turn was none, or goes on: what was prepared for it is void."""
+        if self._replying.is_held:
+            self._replying.interrupt("turn_detected")
+
+    def announce(self, text: str) -> None:
+        """Say something that nobody asked for just now."""
+        self._replying.announce(text, self._reply_options(ResponseRequest()))
+
+    def _respond(self, request: ResponseRequest) -> None:
+        self._sight.heed(self._history.last(), self._history)
+        self._replying.interrupt("client_cancelled")  # a held one gives way
+        now_ms = self._out.clock.now_ms()
+        self._begin(request, self._messages(request.instructions), now_ms)
+        self._replying.release()
+
+    def _messages(self, instructions: str | None) -> tuple[Message, ...]:
+        budget = self._context_tokens - self.options.max_output_tokens
+        return self._history.messages(instructions or self.options.instructions, budget)
+
+    def _begin(
+        self, request: ResponseRequest, messages: tuple[Message, ...], speech_end_ms: float
+    ) -> None:
+        self._replying.begin(messages, self._reply_options(request), speech_end_ms)
+
+    def _reply_options(self, request: ResponseRequest) -> ReplyOptions:
+        options = self.options
+        return ReplyOptions(
+            request.modality or options.modality,
+            SpeechOptions(request.voice or options.voice, options.speed),
+            request.max_output_tokens or options.max_output_tokens,
+            options.temperature,
+            request.metadata,
+        )
