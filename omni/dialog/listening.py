@@ -146,12 +146,11 @@ class Listening:
     def give_up(self, code: str, message: str) -> None:
         """The recogniser cannot do this turn: say so and listen on."""
         request, turn = self._asking.drop(), self.turn
-        if request is None or turn is None or not request.is_final:
-            return
-        turn = turn if turn.is_closed else self._close(turn, turn.end_sample)
-        self._forget()
-        if not turn.is_tentative:
-            self._listener.on_lost(turn, code, message)
+        if turn and request and request.is_final:
+            turn = turn if turn.is_closed else self._close(turn, turn.end_sample)
+            self._forget()
+            if not turn.is_tentative:
+                self._listener.on_lost(turn, code, message)
 
     def tick(self) -> None:
         if self._asking.is_overdue:
@@ -205,8 +204,8 @@ class Listening:
             return
         self._asking.drop()  # a sound over our speech whose words never came is not this one
         detection = self.options.turn_detection
-        padding = detection.prefix_padding_ms * RATE_HZ // 1000 if detection else 0
-        start = max(at_sample - padding, self._free_from)
+        padding_ms = detection.prefix_padding_ms if detection else 0
+        start = max(at_sample - padding_ms * RATE_HZ // 1000, self._free_from)
         turn = self.turn = Turn(self._out.new_id("item"), start, is_tentative=True)
         self._next_partial = at_sample + self._partial_samples
         if not self._is_over_us:

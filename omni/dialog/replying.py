@@ -284,8 +284,7 @@ class Replying:
 
     def _watch(self, reply: Reply, now_ms: float) -> None:
         """The watchdog: no reply waits for ever."""
-        limits = self._deadlines
-        playout = reply.playout
+        limits, playout = self._deadlines, reply.playout
         if reply.last_token is None:
             limit_s = limits.next_token_s if reply.text else limits.first_token_s
         elif reply.is_spoken and not playout.is_complete:
