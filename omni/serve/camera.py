@@ -19,7 +19,7 @@ from PIL import Image
 from omni.media.video import FrameSampler, Pace, Thumbnail, thumbnail
 from omni.serve.key_frames import Codec, KeyFrame, KeyFrames, codecs_in
 from omni.serve.media_clock import MediaClock
-from omni.serve.opus import RtpPacket
+from omni.serve.rtp import RtpPacket
 from omni.serve.tap import PacketTap, overhear_reports, tap_receiver
 from omni.types import Pixels
 

@@ -14,7 +14,7 @@ import av
 from aiortc.codecs.h264 import H264PayloadDescriptor
 from aiortc.codecs.vpx import VpxPayloadDescriptor
 
-from omni.serve.opus import RtpPacket
+from omni.serve.rtp import RtpPacket
 
 Codec = Literal["vp8", "h264"]
 

@@ -8,7 +8,8 @@ that is heard just now, whatever a sender claims.
 from collections import deque
 from typing import Final, Literal
 
-from omni.serve.opus import HEARD_HZ, RTP_HZ
+from omni.serve.opus import HEARD_HZ
+from omni.serve.rtp import OPUS_HZ, signed
 
 VIDEO_HZ: Final = 90_000
 MAX_AGE_MS: Final = 5000
@@ -16,7 +17,7 @@ MAX_LEAD_MS: Final = 300  # a picture may arrive before the sound of its time
 _NUM_REPORTS: Final = 8
 
 Kind = Literal["audio", "video"]
-_HZ: Final = {"audio": RTP_HZ, "video": VIDEO_HZ}
+_HZ: Final = {"audio": OPUS_HZ, "video": VIDEO_HZ}
 
 
 class MediaClock:
@@ -60,13 +61,8 @@ class MediaClock:
         the time at which a packet was sent, which is that of its sound or picture, or later."""
         return min(
             (
-                ntp_ms + _signed(timestamp - reported) * 1000 / _HZ[kind]
+                ntp_ms + signed(timestamp - reported, 32) * 1000 / _HZ[kind]
                 for ntp_ms, reported in self._reports[kind]
             ),
             default=None,
         )
-
-
-def _signed(difference: int) -> int:
-    """A difference of RTP times, which wrap, as the nearest signed number."""
-    return (difference + 2**31) % 2**32 - 2**31

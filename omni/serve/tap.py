@@ -11,7 +11,7 @@ from aiortc.jitterbuffer import JitterBuffer
 from aiortc.rtp import AnyRtcpPacket, RtcpSrPacket
 
 from omni.errors import StageError
-from omni.serve.opus import RtpPacket
+from omni.serve.rtp import RtpPacket
 
 
 class PacketTap:

@@ -12,9 +12,7 @@ import secrets
 from collections import deque
 from typing import Any, Final
 
-import numpy as np
 from aiortc import (
-    MediaStreamTrack,
     RTCConfiguration,
     RTCDataChannel,
     RTCPeerConnection,
@@ -23,7 +21,6 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.exceptions import InvalidStateError
-from aiortc.mediastreams import MediaStreamError
 
 from omni import events
 from omni.dialog.session import Session
@@ -35,14 +32,9 @@ from omni.serve.conversation import Conversation
 from omni.serve.gateway import Gateway
 from omni.serve.key_frames import codecs_in
 from omni.serve.media_clock import MediaClock
-from omni.serve.opus import (
-    FRAME_SAMPLES,
-    HEARD_HZ,
-    EncodedPacket,
-    OpusReceiver,
-    OpusSender,
-    RtpPacket,
-)
+from omni.serve.opus import FRAME_SAMPLES, OpusReceiver
+from omni.serve.reply_track import ReplyTrack
+from omni.serve.rtp import RtpPacket
 from omni.serve.tap import PacketTap, overhear_reports, tap_receiver
 from omni.types import Samples
 
@@ -52,55 +44,9 @@ CHANNEL: Final = "oai-events"
 MAX_MEDIA: Final = 8  # each costs sockets
 MAX_CANDIDATES: Final = 200  # each costs checks
 CONNECT_S: Final = 30.0
-QUIET_S: Final = 0.4  # without packets, time goes on as silence, so that a turn can end
-STALL_S: Final = 0.05
-MAX_QUIET_S: Final = 10.0  # longer than any pause within a turn
-FRAME_S: Final = 0.02
-MAX_QUEUED_FRAMES: Final = 100  # 2 s; the pacer releases a tenth of that
-MAX_LATE_FRAMES: Final = 10
+STALL_S: Final = 0.06
 MAX_CHANNEL_BYTES: Final = 4 << 20
 MAX_PENDING_EVENTS: Final = 500
-
-
-class ReplyTrack(MediaStreamTrack):
-    """The reply's sound on its way out: a packet every 20 ms, silence when there is none."""
-
-    kind = "audio"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._frames: deque[Samples] = deque(maxlen=MAX_QUEUED_FRAMES)
-        self._opus = OpusSender()
-        self._deadline_s: float | None = None
-
-    def push(self, samples: Samples) -> None:
-        """20 ms at 24 kHz, [480] or fewer at a reply's end."""
-        self._frames.append(samples)
-
-    def clear(self) -> None:
-        """Drop what waits, but for one frame that fades out: a hard cut clicks."""
-        last = self._frames[0] if self._frames else None
-        self._frames.clear()
-        if last is not None:
-            self._frames.append(last * np.linspace(1, 0, len(last), dtype=np.float32))
-
-    async def recv(self) -> EncodedPacket:
-        if self.readyState != "live":
-            raise MediaStreamError
-        await self._pace()
-        return self._opus.push(self._frames.popleft()) if self._frames else self._opus.silence()
-
-    async def _pace(self) -> None:
-        """Wait for the next absolute deadline; after a stall, let the lost time pass unsent."""
-        now_s = asyncio.get_running_loop().time()
-        if self._deadline_s is None:
-            self._deadline_s = now_s
-        num_late = int((now_s - self._deadline_s) / FRAME_S)
-        if num_late > MAX_LATE_FRAMES:
-            self._opus.skip(num_late)
-            self._deadline_s += num_late * FRAME_S
-        await asyncio.sleep(max(0.0, self._deadline_s - now_s))
-        self._deadline_s += FRAME_S
 
 
 class Peer:
