@@ -32,6 +32,7 @@ class Conversation:
 
     def __init__(self, pipeline: Pipeline, session: Session, on_event: OnEvent) -> None:
         self.session = session
+        self.on_tick: Callable[[], None] = lambda: None  # for a transport that sends in real time
         self._pipeline = pipeline
         self._on_event = on_event
 
@@ -55,6 +56,7 @@ class Conversation:
     def tick(self) -> None:
         self.session.tick()
         self._flush()
+        self.on_tick()
 
     def _flush(self) -> None:
         for chunk in self.session.chunks():

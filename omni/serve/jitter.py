@@ -94,20 +94,22 @@ class JitterBuffer:
             del self._waiting[first]
             self._sequence = first + 1
             if duration := duration_ticks(payload):  # else it counts as lost
-                slots.append(self._slot(ticks, payload))
-                self._ticks = ticks + duration
+                slots.append(self._place(ticks, payload))
+                self._ticks = max(self._ticks, ticks + duration)
                 self._told_ticks = 0
                 self._is_dtx = len(payload) <= DTX_BYTES
         return slots
 
-    def _slot(self, ticks: int, payload: bytes) -> Slot:
-        gap = ticks - self._ticks
-        if gap >= 0:
-            return Slot(gap, payload)
-        late = min(-gap, self._told_ticks)
-        overlap = -gap - late
-        # A packet is never longer than this: further back, it is the sender's clock that was set.
-        return Slot(0, payload, overlap if overlap < MAX_PACKET_MS * TICKS_PER_MS else 0, late)
+    def _place(self, ticks: int, payload: bytes) -> Slot:
+        """Puts a packet where it belongs, at the end of what was told or behind it."""
+        if ticks >= self._ticks:
+            return Slot(ticks - self._ticks, payload)
+        late = min(self._ticks - ticks, self._told_ticks)
+        self._ticks -= late
+        overlap = self._ticks - ticks
+        if overlap >= MAX_PACKET_MS * TICKS_PER_MS:  # no packet is as long: a clock was set back
+            overlap, self._ticks = 0, ticks
+        return Slot(0, payload, overlap, late)
 
     def _wait(self, now_ms: float) -> list[Slot]:
         """Nothing at all has come: for how long?"""

@@ -1,4 +1,4 @@
-"""libopus itself, for what PyAV's wrapping of it cannot do: conceal a lost packet, read in-band FEC.
+"""libopus itself, for what PyAV's wrapping of it cannot do: conceal a lost packet, read its FEC.
 
 Hides the foreign calls; nobody else passes a pointer. The library is the one that PyAV's wheel
 brings and has loaded, else the system's. Delete when PyAV's decoder takes a missing packet.

@@ -8,6 +8,7 @@ arrive and leave ready-made. Nothing is negotiated but Opus each way and one cam
 import asyncio
 import contextlib
 import logging
+import re
 import secrets
 from collections import deque
 from typing import Any, Final
@@ -44,9 +45,13 @@ CHANNEL: Final = "oai-events"
 MAX_MEDIA: Final = 8  # each costs sockets
 MAX_CANDIDATES: Final = 200  # each costs checks
 CONNECT_S: Final = 30.0
-STALL_S: Final = 0.06
+STALL_S: Final = 0.06  # between ticks: it was we who were away,
+UNREAD_S: Final = 0.1  # and packets wait to be read
 MAX_CHANNEL_BYTES: Final = 4 << 20
 MAX_PENDING_EVENTS: Final = 500
+# aiortc answers without Opus's parameters: a browser would send us no FEC (RFC 7587).
+_OPUS: Final = re.compile(r"a=rtpmap:(\d+) opus/48000/2\r\n")
+_OPUS_TERMS: Final = r"\g<0>a=fmtp:\1 minptime=10;useinbandfec=1;stereo=0;sprop-stereo=0\r\n"
 
 
 class Peer:
@@ -65,9 +70,9 @@ class Peer:
         self._conversation: Conversation | None = None
         self._channel: RTCDataChannel | None = None
         self._pending: deque[ServerEvent] = deque(maxlen=MAX_PENDING_EVENTS)
-        self._watch: asyncio.Task[None] | None = None
+        self._connecting: asyncio.TimerHandle | None = None
         self._leaving: asyncio.Future[None] | None = None
-        self._last_packet_s = 0.0
+        self._ticked_s = self._unread_until_s = 0.0
 
     async def answer(self, offer: str) -> str:
         """Take an SDP offer and open a session; returns the SDP answer.
@@ -99,8 +104,10 @@ class Peer:
         self._send(self._view.opened(conversation.session.session_id))
         await peer.setLocalDescription(await peer.createAnswer())
         self._camera.expect(peer.localDescription.sdp)
-        self._watch = asyncio.create_task(self._keep_time(), name="webrtc watch")
-        return str(peer.localDescription.sdp)
+        conversation.on_tick = self._tick
+        loop = asyncio.get_running_loop()
+        self._connecting = loop.call_later(CONNECT_S, self._leave, 1006, "never connected")
+        return _OPUS.sub(_OPUS_TERMS, str(peer.localDescription.sdp))
 
     async def _offered(self, offer: str, accepted: list[RTCRtpTransceiver]) -> None:
         num_media, num_candidates = offer.count("\nm="), offer.count("\na=candidate:")
@@ -123,8 +130,8 @@ class Peer:
             return
         self.closed.set()
         log.info("call over", extra={"call": self.call_id, "code": code, "reason": reason})
-        if self._watch and self._watch is not asyncio.current_task():
-            self._watch.cancel()
+        if self._connecting:
+            self._connecting.cancel()
         if self._conversation:
             await self._gateway.close(self, self._conversation)
         self._track.stop()
@@ -133,9 +140,9 @@ class Peer:
 
     def hear(self, packet: RtpPacket) -> bool:
         """A packet of the user's sound, as it arrives."""
-        self._last_packet_s = asyncio.get_running_loop().time()
+        now_ms = asyncio.get_running_loop().time() * 1000
         try:
-            self._feed(self._opus.push(packet))
+            self._feed(self._opus.push(packet, now_ms))
         except Exception:
             log.exception("a packet of sound failed")
         return False
@@ -155,29 +162,24 @@ class Peer:
             self._conversation.run(show)
 
     async def _on_state(self) -> None:
-        if self._connection.connectionState in ("failed", "closed"):
+        state = self._connection.connectionState
+        if state == "connected" and self._connecting:
+            self._connecting.cancel()
+        if state in ("failed", "closed"):
             await self.close(1006, "the connection was lost")
 
-    async def _keep_time(self) -> None:
-        """End a call that never connects; let silence pass where packets stay away."""
-        loop = asyncio.get_running_loop()
-        began_s = fed_s = loop.time()
-        while True:
-            due_s = loop.time() + QUIET_S / 2
-            await asyncio.sleep(QUIET_S / 2)
-            now_s = loop.time()
-            if now_s - due_s > STALL_S:
-                continue  # it was we who were away: packets wait to be read
-            if self._connection.connectionState != "connected":
-                if now_s - began_s > CONNECT_S:
-                    await self.close(1006, "never connected")
-                continue
-            began_s = now_s
-            quiet_s = now_s - self._last_packet_s
-            fed_s = max(fed_s, self._last_packet_s)
-            if self._last_packet_s and QUIET_S < quiet_s < MAX_QUIET_S:
-                self._feed(self._opus.elapse(int((now_s - fed_s) * HEARD_HZ)))
-                fed_s = now_s
+    def _tick(self) -> None:
+        """Every 20 ms, after the session's own tick."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._ticked_s > STALL_S:
+            self._unread_until_s = now_s + UNREAD_S
+        self._ticked_s = now_s
+        if now_s > self._unread_until_s:
+            self._feed(self._opus.poll(now_s * 1000))
+        self._track.tick(now_s)
+
+    def _leave(self, code: int, reason: str) -> None:
+        self._leaving = self._leaving or asyncio.ensure_future(self.close(code, reason))
 
     def _on_channel(self, channel: RTCDataChannel) -> None:
         if channel.label != CHANNEL or self._channel is not None:
@@ -225,9 +227,7 @@ class Peer:
         if channel is None or channel.readyState != "open":
             return
         if channel.bufferedAmount > MAX_CHANNEL_BYTES:
-            self._leaving = self._leaving or asyncio.ensure_future(
-                self.close(1013, "reading too slowly")
-            )
+            self._leave(1013, "reading too slowly")
             return
         with contextlib.suppress(InvalidStateError):
             channel.send(message.model_dump_json())

@@ -23,7 +23,6 @@ from openai import AsyncOpenAI
 
 from omni.errors import StageError
 from omni.serve.tap import tap_receiver
-from omni.serve.webrtc import ReplyTrack
 from tests.protocol.desk import complaint
 from tests.serve.conftest import Live, Serve
 
@@ -252,19 +251,6 @@ async def test_a_call_too_many_is_refused(serve: Serve) -> None:
         assert response.status_code == 429
         assert response.json()["error"]["code"] == "session_limit_reached"
         await second.close()
-
-
-async def test_a_cleared_reply_ends_with_one_fading_frame() -> None:
-    track = ReplyTrack()
-    for _ in range(5):
-        track.push(np.ones(480, np.float32))
-    track.clear()
-    assert len(track._frames) == 1
-    assert track._frames[0][0] == 1
-    assert track._frames[0][-1] == 0
-    for _ in range(300):
-        track.push(np.ones(480, np.float32))
-    assert len(track._frames) == 100
 
 
 async def test_the_installed_aiortc_has_what_we_replace() -> None:
