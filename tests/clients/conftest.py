@@ -52,6 +52,7 @@ class Visit:
     """What a client program lived through: what it printed, and what went over its wire."""
 
     lines: list[dict[str, Any]]
+    shown: list[str]  # what it printed for people
     tap: Tap
 
     def step(self, name: str) -> dict[str, Any]:
@@ -61,27 +62,28 @@ class Visit:
         return found[0]
 
 
-def visit(live: Live, *command: str | Path) -> Visit:
-    """Run a client program against the server; `{host}` in the command is where it is."""
-    return asyncio.run(_visit(live, [str(part) for part in command]))
+def visit(live: Live, *command: str | Path, env: dict[str, str] | None = None) -> Visit:
+    """Run a client program against the server; `{host}` in words or values is where it is."""
+    return asyncio.run(_visit(live, [str(part) for part in command], env or {}))
 
 
-async def _visit(live: Live, command: list[str]) -> Visit:
+async def _visit(live: Live, command: list[str], env: dict[str, str]) -> Visit:
     async with Tap(live.url) as tap:
         program = await asyncio.create_subprocess_exec(
             *(part.replace("{host}", tap.host) for part in command),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, "NO_COLOR": "1"},
+            env=os.environ
+            | {name: value.replace("{host}", tap.host) for name, value in env.items()},
         )
-        try:
-            async with asyncio.timeout(PROGRAM_S):
-                out, errors = await program.communicate()
-        except TimeoutError:
+        ending = asyncio.create_task(program.communicate())
+        await asyncio.wait((ending,), timeout=PROGRAM_S)
+        if not ending.done():
             program.kill()
-            out, errors = await program.communicate()
-            pytest.fail(f"{command[:2]} did not end:\n{out.decode()}\n{errors.decode()[-4000:]}")
-        lines = [json.loads(line) for line in out.decode().splitlines() if line.startswith("{")]
+        out, errors = await ending
+        printed = out.decode().splitlines()
+        lines = [json.loads(line) for line in printed if line.startswith('{"step"')]
+        shown = [line for line in printed if not line.startswith('{"step"')]
         account = f"{lines}\n{errors.decode()[-4000:]}\n{tap.account()}"
         assert program.returncode == 0, account
-        return Visit(lines, tap)
+        return Visit(lines, shown, tap)

@@ -42,8 +42,8 @@ class Tap:
 
     def account(self) -> str:
         """Both sides, one event a line, for whoever reads of a failed test."""
-        shown = [f"{way} {json.dumps(event)[:400]}" for way, event in self._passed]
-        return "\n".join(line for line in shown if "_buffer.append" not in line)
+        kept = [(w, e) for w, e in self._passed if not e["type"].endswith((".append", ".delta"))]
+        return "\n".join(f"{way} {json.dumps(event)[:300]}" for way, event in kept)
 
     def told_types(self) -> list[str]:
         return [event["type"] for event in self.told]
