@@ -59,7 +59,7 @@ class ReplyTrack(MediaStreamTrack):
         if num_late > MAX_LATE_FRAMES:
             self._ticks += num_late * FRAME_TICKS
             self._deadline_s += num_late * FRAME_S
-        while self._deadline_s <= now_s:
+        while self._deadline_s < now_s + FRAME_S / 2:  # a tick may be early or late
             self._deadline_s += FRAME_S
             self._packets.put_nowait(self._next())
 

@@ -46,7 +46,7 @@ async def test_a_packet_every_20_ms_sound_or_none() -> None:
     for n in range(100):
         if n == 30:
             listener.track.push(frames(1)[0][:100])
-        await listener.tick(7 + n * 0.02 + 0.003 * (n % 3))
+        await listener.tick(7 + n * 0.02 + 0.004 * (n % 3 - 1))
     assert listener.times == [n * 960 for n in range(100)]
 
 
