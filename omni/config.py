@@ -48,6 +48,16 @@ class ServerConfig(Section):
     allowed_origins: tuple[str, ...] = Field(
         (), description="web origins that may connect, besides our own page and loopback"
     )
+    api_key_file: Path | None = Field(
+        None, description="keys that let clients in, one a line, beside those of OMNI_API_KEY"
+    )
+    max_requests: int = Field(
+        2,
+        ge=1,
+        description="plain HTTP requests under way; each takes a session's room",
+    )
+    max_upload_bytes: int = Field(64 << 20, description="a larger recording is refused with 413")
+    max_upload_s: float = Field(7200, description="and so is one that plays longer")
     open_access: bool = Field(
         False, description="listen beyond loopback without a key: whoever reaches it may talk"
     )

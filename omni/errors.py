@@ -101,6 +101,12 @@ def to_wire(error: BaseException) -> WireError:
             return WireError("authentication_error", error.code, error.message, None, 401, 1008)
         case ProtocolError(code="origin_not_allowed"):
             return WireError("authentication_error", error.code, error.message, None, 403, 1008)
+        case ProtocolError(code="insufficient_permissions"):
+            return WireError("authentication_error", error.code, error.message, None, 403, 1008)
+        case ProtocolError(code="call_not_found" | "model_not_found" | "not_found"):
+            return WireError(
+                "invalid_request_error", error.code, error.message, error.param, 404, 1008
+            )
         case ProtocolError(code="message_too_large"):
             return WireError("invalid_request_error", error.code, error.message, None, 413, 1009)
         case ProtocolError() | MediaError():
@@ -109,6 +115,10 @@ def to_wire(error: BaseException) -> WireError:
             )
         case SessionCapacity():
             return WireError("rate_limit_error", error.code, error.message, None, 429, 1013)
+        case StageError(code="context_length_exceeded"):
+            return WireError("invalid_request_error", error.code, error.message, None, 400, None)
+        case StageTimeout() | StageLost():
+            return WireError("server_error", error.code, error.message, None, 503, None)
         case StageError(code="not_ready") | SessionError(code="shutting_down"):
             return WireError("server_error", error.code, error.message, None, 503, 1013)
         case SessionClosed():

@@ -254,6 +254,7 @@ class StageReport(Chunk):
     stage: StageName
     state: Literal["failed", "lost", "restored"]
     message: str = ""
+    code: str = ""
 
 
 DESTINATIONS: Final[dict[type[Chunk], tuple[Receiver, ...]]] = {

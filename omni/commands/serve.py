@@ -17,7 +17,7 @@ from omni import assets, config
 from omni.config import OmniConfig
 from omni.errors import OmniError
 from omni.pipeline import LocalPipeline, Pipeline
-from omni.serve.access import check_exposure
+from omni.serve.access import check_exposure, read_keys
 from omni.serve.app import create_app
 from omni.serve.gateway import Gateway
 from omni.serve.logs import configure_logging
@@ -41,11 +41,11 @@ def run(args: argparse.Namespace) -> int:
     """
     configure_logging()
     settings = _settings(args)
-    key = os.environ.get(KEY_VARIABLE) or None
-    check_exposure(settings.server.host, key, is_open=settings.server.open_access)
+    keys = read_keys(os.environ.get(KEY_VARIABLE), settings.server.api_key_file)
+    check_exposure(settings.server.host, keys, is_open=settings.server.open_access)
     for name in settings.files:
         assets.resolve(settings, name)
-    server = Server(create_app(settings, _pipeline(settings), key), settings)
+    server = Server(create_app(settings, _pipeline(settings), keys), settings)
     server.run()
     if server.failure is not None:
         print(f"omni: {server.failure.message}", file=sys.stderr)

@@ -12,6 +12,7 @@ from omni.dialog.session import Session
 from omni.errors import OmniError, to_wire
 from omni.protocol import realtime_commands as commands
 from omni.protocol import realtime_events as wire
+from omni.protocol.realtime_bounds import Bounds
 from omni.protocol.realtime_extensions import EXTENSION, extended
 from omni.protocol.realtime_render import Renderer
 from omni.protocol.realtime_session import defaults_of, initial_settings
@@ -33,6 +34,7 @@ class RealtimeView:
         self._commands = commands.Commands(self._state, defaults)
         self._renderer = Renderer(self._state)
         self._is_extended = EXTENSION in extensions
+        self._bounds: Bounds | None = None
 
     @property
     def options(self) -> SessionOptions:
@@ -41,7 +43,14 @@ class RealtimeView:
 
     def configure(self, session_json: str) -> None:
         """Adopt settings that a client gave before the session began. Raises ProtocolError."""
+        if self._bounds:
+            session_json = self._bounds.narrow_session(session_json)
         self._commands.configure(commands.parse_session(session_json))
+
+    def bind(self, session_json: str) -> None:
+        """Adopt settings whose bounds this client may not leave. Raises ProtocolError."""
+        self.configure(session_json)
+        self._bounds = Bounds(session_json)
 
     def opened(self, session_id: str) -> list[wire.ServerEvent]:
         """The session exists: greet the client."""
@@ -53,6 +62,10 @@ class RealtimeView:
 
         What the session tells of it comes through `render`.
         """
+        return self.control(self._bounds.narrow(text) if self._bounds else text, session)
+
+    def control(self, text: str | bytes, session: Session) -> list[wire.ServerEvent]:
+        """The same for whoever holds the server's key: no secret's bounds apply."""
         event_id = None
         try:
             event = commands.parse(text)

@@ -3,39 +3,43 @@
 Every error leaves through `errors.to_wire`. Nothing here knows a model.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 
-from fastapi import FastAPI, Request, Response, WebSocket
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 
 from omni.config import OmniConfig
-from omni.errors import OmniError
+from omni.errors import OmniError, ProtocolError
 from omni.pipeline import Pipeline
-from omni.protocol.realtime import RealtimeView
-from omni.protocol.realtime_session import Defaults, defaults_of
+from omni.protocol.realtime_session import defaults_of
 from omni.resources import folder
 from omni.serve.access import Access
-from omni.serve.calls import Calls, read_offer
+from omni.serve.calls import Calls
+from omni.serve.client_secrets import Secrets
 from omni.serve.gateway import Gateway
-from omni.serve.http import BodyLimit, PageHeaders
-from omni.serve.websocket import RealtimeSocket, error_response, refuse
+from omni.serve.http import API, BodyLimit, Guard, PageHeaders, error_response
+from omni.serve.plain import catalogue, chat, speech, transcriptions
+from omni.serve.realtime_routes import call_routes, session_routes
 
 LOOPBACK_ORIGINS = r"https?://(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?"
 MAX_BODY_BYTES = 256 << 10
 
 
-def create_app(config: OmniConfig, pipeline: Pipeline, api_key: str | None = None) -> FastAPI:
+def create_app(config: OmniConfig, pipeline: Pipeline, keys: Collection[str] = ()) -> FastAPI:
     """The server as an ASGI application; its lifespan starts and stops the pipeline.
 
     Args:
-        api_key: what clients must present; None lets everybody in who can connect.
+        keys: what clients must present one of; none lets everybody in who can connect.
     """
     gateway = Gateway(config, pipeline)
-    calls = Calls(gateway)
+    calls, secrets = Calls(gateway), Secrets()
+    defaults = defaults_of(config)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -45,31 +49,65 @@ def create_app(config: OmniConfig, pipeline: Pipeline, api_key: str | None = Non
 
     app = FastAPI(title="omni", docs_url=None, redoc_url=None, lifespan=lifespan)
     app.state.gateway = gateway
-    access = Access(api_key, config.server.allowed_origins)
-    _add_middleware(app, config)
+    _add_middleware(app, config, Access(keys, config.server.allowed_origins, secrets))
     _add_operations(app, gateway)
-    _add_catalogue(app, defaults_of(config))
-    _add_realtime(app, gateway, calls, access)
+    for router in (
+        catalogue.router(defaults),
+        call_routes(gateway, calls),
+        session_routes(gateway, calls, secrets),
+        chat.router(gateway, defaults),
+        speech.router(gateway, defaults),
+        transcriptions.router(gateway),
+    ):
+        app.include_router(router)
+    _add_refusals(app)
     app.mount("/", StaticFiles(directory=folder("web"), html=True), name="page")
-
-    @app.exception_handler(OmniError)
-    async def refuse_request(_: Request, error: OmniError) -> JSONResponse:
-        return error_response(error)
-
     return app
 
 
-def _add_middleware(app: FastAPI, config: OmniConfig) -> None:
-    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
+def _add_middleware(app: FastAPI, config: OmniConfig, access: Access) -> None:
+    """The last one added is the first to see a request."""
+    larger = {
+        "/v1/chat/completions": config.server.max_message_bytes,
+        "/v1/audio/transcriptions": config.server.max_upload_bytes,
+    }
+    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, larger=larger)
+    app.add_middleware(Guard, access=access)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=list(config.server.allowed_origins),
         allow_origin_regex=LOOPBACK_ORIGINS,
         allow_methods=["GET", "POST", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "X-OpenAI-Agents-SDK"],
-        expose_headers=["Location"],
+        allow_headers=["*"],  # SDKs add their own, and it is the Origin that decides
+        expose_headers=["Location", "Retry-After"],
     )
     app.add_middleware(PageHeaders)
+
+
+def _add_refusals(app: FastAPI) -> None:
+    """Whatever is wrong with a request, the answer is the same kind of object."""
+
+    @app.exception_handler(OmniError)
+    async def refused(_: Request, error: OmniError) -> JSONResponse:
+        return error_response(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        param = ".".join(str(part) for part in first["loc"][1:])
+        code = "missing_required_parameter" if first["type"] == "missing" else "invalid_value"
+        where = f"'{param}': " if param else ""
+        return error_response(ProtocolError(f"{where}{first['msg']}.", code, param or None))
+
+    @app.exception_handler(HTTPException)
+    async def unknown(request: Request, error: HTTPException) -> Response:
+        if not request.url.path.startswith(API):
+            return PlainTextResponse(error.detail, error.status_code, error.headers)
+        fault = ProtocolError(f"{request.method} {request.url.path}: {error.detail}", "not_found")
+        answer = error_response(fault)
+        answer.status_code = error.status_code
+        answer.headers.update(error.headers or {})
+        return answer
 
 
 def _add_operations(app: FastAPI, gateway: Gateway) -> None:
@@ -102,49 +140,3 @@ def _add_operations(app: FastAPI, gateway: Gateway) -> None:
         stages = await gateway.health() if gateway.state == "ready" else ()
         text = gateway.metrics.exposition(gateway.num_sessions, stages)
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-def _add_catalogue(app: FastAPI, defaults: Defaults) -> None:
-    """What a client can choose from."""
-
-    @app.get("/v1/models")
-    async def models() -> dict[str, object]:
-        model = {"id": defaults.model, "object": "model", "created": 0, "owned_by": "omni"}
-        return {"object": "list", "data": [model]}
-
-    @app.get("/v1/voices")
-    async def voices() -> dict[str, object]:
-        """Names for `audio.output.voice`."""
-        return {"voices": sorted(defaults.voices), "default": defaults.options.voice}
-
-
-def _add_realtime(app: FastAPI, gateway: Gateway, calls: Calls, access: Access) -> None:
-    """The conversation itself: WebRTC by an HTTP offer, or a websocket."""
-
-    @app.post("/v1/realtime/calls", status_code=201)
-    async def call(request: Request, extensions: str = "") -> Response:
-        """Answer an SDP offer: `application/sdp`, or a form with `sdp` and `session`."""
-        access.check(request.headers)
-        offer, session = await read_offer(request)
-        view = RealtimeView(gateway.config, "webrtc", extensions.split(","))
-        if session:
-            view.configure(session)
-        call_id, answer = await calls.open(offer, view)
-        headers = {"Location": f"/v1/realtime/calls/{call_id}"}
-        return Response(answer, 201, headers, media_type="application/sdp")
-
-    @app.post("/v1/realtime/calls/{call_id}/hangup")
-    @app.delete("/v1/realtime/calls/{call_id}")
-    async def hang_up(call_id: str, request: Request) -> Response:
-        access.check(request.headers)
-        await calls.hang_up(call_id)
-        return Response(status_code=200)
-
-    @app.websocket("/v1/realtime")
-    async def realtime(socket: WebSocket, extensions: str = "") -> None:
-        try:
-            access.check(socket.headers, socket.scope["subprotocols"])
-            view = RealtimeView(gateway.config, "websocket", extensions.split(","))
-            await RealtimeSocket(socket, gateway, view).run()
-        except OmniError as error:
-            await refuse(socket, error)

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 from omni.clock import Clock, SystemClock
 from omni.config import OmniConfig
@@ -17,6 +17,7 @@ from omni.dialog.session import Session
 from omni.errors import SessionCapacity
 from omni.events import Event
 from omni.pipeline import Pipeline
+from omni.serve.exchange import Exchange
 from omni.types import Chunk, Samples
 
 log = logging.getLogger(__name__)
@@ -78,10 +79,11 @@ class Conversations:
         self._config = config
         self._clock = clock or SystemClock()
         self._open: dict[str, Conversation] = {}
+        self._exchanges: set[str] = set()
         self._pacer: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._open) + len(self._exchanges)
 
     async def open(self, options: SessionOptions, on_event: OnEvent) -> Conversation:
         """A new session.
@@ -89,9 +91,7 @@ class Conversations:
         Raises:
             SessionCapacity: the server or one of its stages is full.
         """
-        limit = self._config.server.max_sessions
-        if len(self._open) >= limit:
-            raise SessionCapacity(f"all {limit} sessions of this server are taken; try again soon")
+        self._check_room()
         session_id = f"sess_{secrets.token_hex(10)}"
         session = Session(session_id, options, self._config, self._clock)
         conversation = Conversation(self._pipeline, session, on_event)
@@ -105,6 +105,33 @@ class Conversations:
         if self._pacer is None:
             self._pacer = asyncio.create_task(self._pace(), name="pacer")
         return conversation
+
+    @contextlib.asynccontextmanager
+    async def exchange(self) -> AsyncIterator[Exchange]:
+        """Room in every stage for one plain request.
+
+        Raises:
+            SessionCapacity: as `open`, or as many requests as may be are under way.
+        """
+        self._check_room()
+        limit = self._config.server.max_requests
+        if len(self._exchanges) >= limit:
+            raise SessionCapacity(f"{limit} requests are under way; try again soon")
+        exchange = Exchange(f"req_{secrets.token_hex(10)}", self._pipeline.send)
+        self._exchanges.add(exchange.session_id)
+        try:
+            await self._pipeline.open(exchange.session_id, exchange.receive)
+            try:
+                yield exchange
+            finally:
+                await self._pipeline.close(exchange.session_id)
+        finally:
+            self._exchanges.discard(exchange.session_id)
+
+    def _check_room(self) -> None:
+        limit = self._config.server.max_sessions
+        if len(self) >= limit:
+            raise SessionCapacity(f"all {limit} sessions of this server are taken; try again soon")
 
     async def close(self, conversation: Conversation) -> None:
         """End a session; closing it twice is fine."""

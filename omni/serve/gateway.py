@@ -5,6 +5,7 @@ Law: a session is opened only while every stage is ready and nobody is shutting 
 
 import asyncio
 import logging
+from contextlib import AbstractAsyncContextManager
 from typing import Literal, Protocol
 
 from omni.config import OmniConfig
@@ -13,11 +14,13 @@ from omni.errors import OmniError, SessionError, StageError
 from omni.events import Event
 from omni.pipeline import Pipeline
 from omni.serve.conversation import Conversation, Conversations, OnEvent
+from omni.serve.exchange import Exchange
 from omni.serve.metrics import Metrics
 from omni.types import StageHealth
 
 log = logging.getLogger(__name__)
 
+NORMAL = 1000
 GOING_AWAY = 1001
 
 
@@ -41,6 +44,8 @@ class Gateway:
         self._pipeline = pipeline
         self._conversations = Conversations(pipeline, config)
         self._connections: set[Connection] = set()
+        self._goodbyes: set[asyncio.Future[None]] = set()
+        self._expiries: dict[Connection, asyncio.TimerHandle] = {}
         self._starting: asyncio.Task[None] | None = None
 
     @property
@@ -77,7 +82,29 @@ class Gateway:
     async def close(self, connection: Connection, conversation: Conversation) -> None:
         """The connection is gone: end its session. Twice is fine."""
         self._connections.discard(connection)
+        if expiry := self._expiries.pop(connection, None):
+            expiry.cancel()
         await self._conversations.close(conversation)
+
+    def expire(self, connection: Connection, after_s: float) -> None:
+        """End a connection's session when its time is over."""
+
+        def end() -> None:
+            self._expiries.pop(connection, None)
+            goodbye = connection.close(NORMAL, "the session's time is over")
+            task = asyncio.ensure_future(goodbye)
+            self._goodbyes.add(task)
+            task.add_done_callback(self._goodbyes.discard)
+
+        self._expiries[connection] = asyncio.get_running_loop().call_later(after_s, end)
+
+    def exchange(self) -> AbstractAsyncContextManager[Exchange]:
+        """One plain request's way to the stages; it takes the room of a session.
+
+        Raises (on entering): as `open`.
+        """
+        self._admit()
+        return self._conversations.exchange()
 
     async def drain(self) -> None:
         """Take no more sessions and end those there are, telling their clients to come back."""

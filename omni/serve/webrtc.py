@@ -6,30 +6,28 @@ arrive and leave ready-made. Nothing is negotiated but Opus each way and one cam
 """
 
 import asyncio
-import contextlib
 import logging
 import re
 import secrets
-from collections import deque
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 from aiortc import (
     RTCConfiguration,
-    RTCDataChannel,
     RTCPeerConnection,
     RTCRtpSender,
     RTCRtpTransceiver,
     RTCSessionDescription,
 )
-from aiortc.exceptions import InvalidStateError
 
 from omni import events
 from omni.dialog.session import Session
 from omni.errors import ProtocolError
 from omni.protocol.realtime import RealtimeView, error_event
-from omni.protocol.realtime_events import ServerEvent
+from omni.protocol.realtime_events import ErrorEvent, ServerEvent
 from omni.serve.camera import Camera
 from omni.serve.conversation import Conversation
+from omni.serve.event_channel import EventChannel, Observer
 from omni.serve.gateway import Gateway
 from omni.serve.key_frames import codecs_in
 from omni.serve.media_clock import MediaClock
@@ -41,17 +39,16 @@ from omni.types import Samples
 
 log = logging.getLogger(__name__)
 
-CHANNEL: Final = "oai-events"
 MAX_MEDIA: Final = 8  # each costs sockets
 MAX_CANDIDATES: Final = 200  # each costs checks
 CONNECT_S: Final = 30.0
 STALL_S: Final = 0.06  # between ticks: it was we who were away,
 UNREAD_S: Final = 0.1  # and packets wait to be read
-MAX_CHANNEL_BYTES: Final = 4 << 20
-MAX_PENDING_EVENTS: Final = 500
 # aiortc answers without Opus's parameters: a browser would send us no FEC (RFC 7587).
 _OPUS: Final = re.compile(r"a=rtpmap:(\d+) opus/48000/2\r\n")
 _OPUS_TERMS: Final = r"\g<0>a=fmtp:\1 minptime=10;useinbandfec=1;stereo=0;sprop-stereo=0\r\n"
+
+Receive = Callable[[str, Session], list[ServerEvent]]
 
 
 class Peer:
@@ -68,8 +65,10 @@ class Peer:
         self._clock = MediaClock()
         self._camera = Camera(self._show, self._clock)
         self._conversation: Conversation | None = None
-        self._channel: RTCDataChannel | None = None
-        self._pending: deque[ServerEvent] = deque(maxlen=MAX_PENDING_EVENTS)
+        self._channel = EventChannel(
+            lambda text: self._command(text, view.receive),
+            lambda: self._leave(1013, "reading too slowly"),
+        )
         self._connecting: asyncio.TimerHandle | None = None
         self._leaving: asyncio.Future[None] | None = None
         self._ticked_s = self._unread_until_s = 0.0
@@ -88,7 +87,7 @@ class Peer:
 
     async def _answer(self, offer: str) -> str:
         peer = self._connection
-        peer.on("datachannel", self._on_channel)
+        peer.on("datachannel", self._channel.open)
         peer.on("connectionstatechange", self._on_state)
         audio = peer.addTransceiver(self._track, direction="sendrecv")
         opus = [c for c in RTCRtpSender.getCapabilities("audio").codecs if c.name == "opus"]
@@ -101,7 +100,7 @@ class Peer:
         await self._offered(offer, accepted)
         conversation = await self._gateway.open(self, self._view.options, self._on_event)
         self._conversation = conversation
-        self._send(self._view.opened(conversation.session.session_id))
+        self._channel.send(self._view.opened(conversation.session.session_id))
         await peer.setLocalDescription(await peer.createAnswer())
         self._camera.expect(peer.localDescription.sdp)
         conversation.on_tick = self._tick
@@ -147,6 +146,21 @@ class Peer:
             log.exception("a packet of sound failed")
         return False
 
+    def attach(self, observer: Observer) -> list[ServerEvent]:
+        """Show somebody else every event from now on; returns how the session stands."""
+        self._channel.attach(observer)
+        conversation = self._conversation
+        return self._view.opened(conversation.session.session_id) if conversation else []
+
+    def detach(self, observer: Observer) -> None:
+        self._channel.detach(observer)
+
+    def control(self, text: str) -> list[ServerEvent]:
+        """Do what a backend's message says; shows the answers to all, and returns its faults."""
+        answers = self._command(text, self._view.control)
+        self._channel.send([answer for answer in answers if not isinstance(answer, ErrorEvent)])
+        return [answer for answer in answers if isinstance(answer, ErrorEvent)]
+
     # ---- inside
 
     def _feed(self, samples: Samples) -> None:
@@ -181,29 +195,17 @@ class Peer:
     def _leave(self, code: int, reason: str) -> None:
         self._leaving = self._leaving or asyncio.ensure_future(self.close(code, reason))
 
-    def _on_channel(self, channel: RTCDataChannel) -> None:
-        if channel.label != CHANNEL or self._channel is not None:
-            return
-        self._channel = channel
-        channel.on("message", self._on_message)
-        while self._pending:
-            self._transmit(self._pending.popleft())
-
-    def _on_message(self, message: Any) -> None:
+    def _command(self, text: str, receive: Receive) -> list[ServerEvent]:
         conversation = self._conversation
         if conversation is None or self.closed.is_set():
-            return
-        if not isinstance(message, str):
-            fault = ProtocolError("Messages are JSON text, not binary.", "invalid_event")
-            self._send([error_event(fault)])
-            return
+            return []
         answers: list[ServerEvent] = []
         try:
-            conversation.run(lambda session: answers.extend(self._view.receive(message, session)))
+            conversation.run(lambda session: answers.extend(receive(text, session)))
         except Exception as error:
             log.exception("a client event failed")
             answers.append(error_event(error))
-        self._send(answers)
+        return answers
 
     def _on_event(self, event: events.Event) -> None:
         match event:
@@ -213,21 +215,4 @@ class Peer:
                 self._track.clear()
             case events.SpeechStarted():
                 self._camera.ask()
-        self._send(self._view.render(event))
-
-    def _send(self, messages: list[ServerEvent]) -> None:
-        for message in messages:
-            if self._channel is None:
-                self._pending.append(message)
-            else:
-                self._transmit(message)
-
-    def _transmit(self, message: ServerEvent) -> None:
-        channel = self._channel
-        if channel is None or channel.readyState != "open":
-            return
-        if channel.bufferedAmount > MAX_CHANNEL_BYTES:
-            self._leave(1013, "reading too slowly")
-            return
-        with contextlib.suppress(InvalidStateError):
-            channel.send(message.model_dump_json())
+        self._channel.send(self._view.render(event))

@@ -6,13 +6,13 @@ Law: whatever a client sends or fails to read, only its own session can suffer.
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from omni import events
-from omni.errors import OmniError, ProtocolError, SessionClosed, to_wire
+from omni.errors import ProtocolError, SessionClosed, to_wire
 from omni.protocol.realtime import RealtimeView, error_event
 from omni.protocol.realtime_events import ServerEvent
 from omni.serve.access import SUBPROTOCOL
@@ -27,53 +27,27 @@ GOODBYE_S: Final = 10.0
 FRAME_MS: Final = 20
 
 
-class RealtimeSocket:
-    """One client's websocket, from handshake to goodbye."""
+class EventSocket:
+    """A websocket that carries events as JSON text, until either side ends it.
 
-    def __init__(self, socket: WebSocket, gateway: Gateway, view: RealtimeView) -> None:
+    Args:
+        idle_limit_s: a client that sends nothing for longer is let go.
+    """
+
+    def __init__(self, socket: WebSocket, idle_limit_s: float) -> None:
         self._socket = socket
-        self._gateway = gateway
-        self._view = view
+        self._idle_limit_s = idle_limit_s
         self._outgoing = Outgoing()
         self._ending: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
-        self._is_over = asyncio.Event()
 
-    async def run(self) -> None:
-        """Serve the client until either side ends it.
+    async def accept(self) -> None:
+        offered = self._socket.scope["subprotocols"]
+        await self._socket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
 
-        Raises:
-            OmniError: there is no room; nothing was accepted yet.
-        """
-        conversation = await self._gateway.open(self, self._view.options, self._on_event)
-        try:
-            await self._converse(conversation)
-            if self._ending.done():
-                await self._say_goodbye(*self._ending.result())
-        finally:
-            self._is_over.set()
-
-    async def close(self, code: int, reason: str) -> None:
-        self._end(code, reason)
-        await self._is_over.wait()
-
-    async def _converse(self, conversation: Conversation) -> None:
-        try:
-            offered = self._socket.scope["subprotocols"]
-            await self._socket.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
-            self._send(self._view.opened(conversation.session.session_id))
-            await self._serve(conversation)
-        finally:
-            await self._gateway.close(self, conversation)
-
-    async def _say_goodbye(self, code: int, reason: str) -> None:
-        # A client that does not read does not get this either, hence the limit.
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(GOODBYE_S):
-                await self._socket.close(code, reason)
-
-    async def _serve(self, conversation: Conversation) -> None:
+    async def serve(self, on_text: Callable[[str], None]) -> None:
+        """Read and write until the client leaves or `end` is called."""
         tasks = (
-            asyncio.create_task(self._read(conversation), name="websocket read"),
+            asyncio.create_task(self._read(on_text), name="websocket read"),
             asyncio.create_task(self._write(), name="websocket write"),
         )
         try:
@@ -86,25 +60,86 @@ class RealtimeSocket:
         for result in results:
             if isinstance(result, Exception) and not isinstance(result, WebSocketDisconnect):
                 log.error("websocket failed", exc_info=result)
-                self._end(1011, "internal error")
+                self.end(1011, "internal error")
 
-    async def _read(self, conversation: Conversation) -> None:
-        limit_s = self._gateway.config.server.idle_timeout_s
+    async def say_goodbye(self) -> None:
+        """Close as `end` said; nothing to do where the client left by itself."""
+        if not self._ending.done():
+            return
+        # A client that does not read does not get this either, hence the limit.
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(GOODBYE_S):
+                await self._socket.close(*self._ending.result())
+
+    def send(self, messages: Sequence[ServerEvent], audio_ms: int = 0) -> None:
+        if self._ending.done():
+            return
+        try:
+            for message in messages:
+                self._outgoing.offer(message.model_dump_json(), audio_ms)
+        except Overflow:
+            self.end(TRY_AGAIN_LATER, "reading too slowly")
+
+    def end(self, code: int, reason: str) -> None:
+        if not self._ending.done():
+            self._ending.set_result((code, reason))
+
+    async def _read(self, on_text: Callable[[str], None]) -> None:
         while True:
             try:
-                async with asyncio.timeout(limit_s):
+                async with asyncio.timeout(self._idle_limit_s):
                     message = await self._socket.receive()
             except TimeoutError:
-                error = SessionClosed(f"Nothing was sent for {limit_s:g} s.", "session_expired")
-                self._end(to_wire(error).close_code or 1000, error.message)
+                reason = f"Nothing was sent for {self._idle_limit_s:g} s."
+                error = SessionClosed(reason, "session_expired")
+                self.end(to_wire(error).close_code or 1000, error.message)
                 return
             if message["type"] == "websocket.disconnect":
                 return
             if (text := message.get("text")) is None:
                 fault = ProtocolError("Messages are JSON text, not binary.", "invalid_event")
-                self._send([error_event(fault)])
+                self.send([error_event(fault)])
                 continue
-            self._receive(text, conversation)
+            on_text(text)
+
+    async def _write(self) -> None:
+        while True:
+            await self._socket.send_text(await self._outgoing.take())
+
+
+class RealtimeSocket:
+    """One client's session over a websocket, from handshake to goodbye."""
+
+    def __init__(self, socket: WebSocket, gateway: Gateway, view: RealtimeView) -> None:
+        self._line = EventSocket(socket, gateway.config.server.idle_timeout_s)
+        self._gateway = gateway
+        self._view = view
+        self._is_over = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve the client until either side ends it.
+
+        Raises:
+            OmniError: there is no room; nothing was accepted yet.
+        """
+        conversation = await self._gateway.open(self, self._view.options, self._on_event)
+        try:
+            await self._converse(conversation)
+            await self._line.say_goodbye()
+        finally:
+            self._is_over.set()
+
+    async def close(self, code: int, reason: str) -> None:
+        self._line.end(code, reason)
+        await self._is_over.wait()
+
+    async def _converse(self, conversation: Conversation) -> None:
+        try:
+            await self._line.accept()
+            self._line.send(self._view.opened(conversation.session.session_id))
+            await self._line.serve(lambda text: self._receive(text, conversation))
+        finally:
+            await self._gateway.close(self, conversation)
 
     def _receive(self, text: str, conversation: Conversation) -> None:
         answers: list[ServerEvent] = []
@@ -113,37 +148,8 @@ class RealtimeSocket:
         except Exception as error:
             log.exception("a client event failed")
             answers.append(error_event(error))
-        self._send(answers)
-
-    async def _write(self) -> None:
-        while True:
-            await self._socket.send_text(await self._outgoing.take())
+        self._line.send(answers)
 
     def _on_event(self, event: events.Event) -> None:
         audio_ms = FRAME_MS if isinstance(event, events.ResponseAudio) else 0
-        self._send(self._view.render(event), audio_ms)
-
-    def _send(self, messages: list[ServerEvent], audio_ms: int = 0) -> None:
-        if self._ending.done():
-            return
-        try:
-            for message in messages:
-                self._outgoing.offer(message.model_dump_json(), audio_ms)
-        except Overflow:
-            self._end(TRY_AGAIN_LATER, "reading too slowly")
-
-    def _end(self, code: int, reason: str) -> None:
-        if not self._ending.done():
-            self._ending.set_result((code, reason))
-
-
-async def refuse(socket: WebSocket, error: OmniError) -> None:
-    """Turn a client away before the upgrade, with a status and a body that say why."""
-    await socket.send_denial_response(error_response(error))
-
-
-def error_response(error: BaseException) -> JSONResponse:
-    """Any error as an HTTP answer, in the shape of the protocol's error event."""
-    fault = to_wire(error)
-    detail = {"type": fault.type, "code": fault.code, "message": fault.message}
-    return JSONResponse({"error": {**detail, "param": fault.param}}, fault.http_status)
+        self._line.send(self._view.render(event), audio_ms)

@@ -8,8 +8,9 @@ agreement with the next one makes its words stable.
 from collections.abc import Sequence
 from pathlib import Path
 
+from omni.errors import OmniError
 from omni.models.embedded.whisper import Transcript, Whisper, stable_prefix
-from omni.types import Chunk, Heard, Recognise, StageName
+from omni.types import Chunk, Heard, Recognise, StageName, StageReport
 
 
 class HearStage:
@@ -50,7 +51,11 @@ class HearStage:
             return []
         chosen = min(self._waiting.values(), key=lambda request: not request.is_final)
         del self._waiting[chosen.session_id]
-        return [self._recognise(chosen)]
+        try:
+            return [self._recognise(chosen)]
+        except OmniError as error:
+            stamp = (chosen.session_id, chosen.epoch, chosen.unit_index)
+            return [StageReport(*stamp, "hear", "failed", error.message, error.code)]
 
     def _recognise(self, request: Recognise) -> Heard:
         before = self._last.get(request.session_id)

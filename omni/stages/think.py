@@ -172,6 +172,5 @@ def _template(message: Message) -> dict[str, object]:
 
 
 def _failed(chunk: Chunk, error: OmniError) -> StageReport:
-    return StageReport(
-        chunk.session_id, chunk.epoch, chunk.unit_index, "think", "failed", error.message
-    )
+    stamp = (chunk.session_id, chunk.epoch, chunk.unit_index)
+    return StageReport(*stamp, "think", "failed", error.message, error.code)

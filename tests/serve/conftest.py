@@ -20,7 +20,7 @@ class Live:
     def __init__(self, overrides: list[str], key: str | None) -> None:
         config = load("stub", ["server.port=0", *overrides])
         stages = [build_stage(config, name) for name in stage_names(config)]
-        self.app = create_app(config, LocalPipeline(stages), key)
+        self.app = create_app(config, LocalPipeline(stages), [key] if key else [])
         self.server = Server(self.app, config)
         self.gateway = self.app.state.gateway
         self.loop: asyncio.AbstractEventLoop | None = None

@@ -6,6 +6,7 @@ from omni.errors import ConfigError, ProtocolError
 from omni.serve.access import Access, check_exposure
 
 HERE = "localhost:8080"
+PATH = "/v1/realtime"
 
 
 @pytest.mark.parametrize(
@@ -36,19 +37,19 @@ HERE = "localhost:8080"
     ],
 )
 def test_pages(origin: str | None, host: str, is_let_in: bool) -> None:
-    access = Access(None, ["https://kiosk.example"])
+    access = Access((), ["https://kiosk.example"])
     headers = {"host": host} | ({} if origin is None else {"origin": origin})
     if is_let_in:
-        access.check(headers)
+        access.check(PATH, headers)
     else:
         with pytest.raises(ProtocolError) as refusal:
-            access.check(headers)
+            access.check(PATH, headers)
         assert refusal.value.code == "origin_not_allowed"
 
 
 def test_with_a_key_a_named_host_is_its_own_origin() -> None:
     headers = {"origin": "https://omni.example", "host": "omni.example"}
-    Access("secret").check({**headers, "authorization": "Bearer secret"})
+    Access(["secret"]).check(PATH, {**headers, "authorization": "Bearer secret"})
 
 
 @pytest.mark.parametrize(
@@ -69,12 +70,12 @@ def test_with_a_key_a_named_host_is_its_own_origin() -> None:
     ],
 )
 def test_keys(headers: dict[str, str], subprotocols: list[str], is_let_in: bool) -> None:
-    access = Access("secret")
+    access = Access(["old", "secret"])
     if is_let_in:
-        access.check(headers, subprotocols)
+        access.check(PATH, headers, subprotocols)
     else:
         with pytest.raises(ProtocolError) as refusal:
-            access.check(headers, subprotocols)
+            access.check(PATH, headers, subprotocols)
         assert refusal.value.code == "invalid_api_key"
         assert "secret" not in refusal.value.message
 
@@ -82,11 +83,11 @@ def test_keys(headers: dict[str, str], subprotocols: list[str], is_let_in: bool)
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "omni.example", ""])
 def test_nobody_listens_to_the_world_by_accident(host: str) -> None:
     with pytest.raises(ConfigError, match="OMNI_API_KEY"):
-        check_exposure(host, None, is_open=False)
-    check_exposure(host, "secret", is_open=False)
-    check_exposure(host, None, is_open=True)
+        check_exposure(host, (), is_open=False)
+    check_exposure(host, ("secret",), is_open=False)
+    check_exposure(host, (), is_open=True)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.2"])
 def test_this_machine_needs_no_key(host: str) -> None:
-    check_exposure(host, None, is_open=False)
+    check_exposure(host, (), is_open=False)

@@ -1,0 +1,1 @@
+"""OpenAI's plain HTTP endpoints over the stages of the running pipeline, one module each."""

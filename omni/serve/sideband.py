@@ -1,0 +1,42 @@
+"""A second connection to a call: a backend that sees and controls what a browser talks about.
+
+Law: both see every event of the session; an error is told to whoever caused it alone.
+"""
+
+import asyncio
+
+from starlette.websockets import WebSocket
+
+from omni.serve.webrtc import Peer
+from omni.serve.websocket import EventSocket
+
+
+class Sideband:
+    """Args:
+    socket: not accepted yet.
+    peer: the call.
+    idle_limit_s: silence of the backend after which it is let go.
+    """
+
+    def __init__(self, socket: WebSocket, peer: Peer, idle_limit_s: float) -> None:
+        self._line = EventSocket(socket, idle_limit_s)
+        self._peer = peer
+
+    async def run(self) -> None:
+        """Serve the backend until it leaves or the call is over."""
+        await self._line.accept()
+        self._line.send(self._peer.attach(self._line.send))
+        ending = asyncio.create_task(self._end_with_the_call(), name="sideband watch")
+        try:
+            await self._line.serve(self._receive)
+        finally:
+            ending.cancel()
+            self._peer.detach(self._line.send)
+        await self._line.say_goodbye()
+
+    def _receive(self, text: str) -> None:
+        self._line.send(self._peer.control(text))
+
+    async def _end_with_the_call(self) -> None:
+        await self._peer.closed.wait()
+        self._line.end(1000, "the call is over")
