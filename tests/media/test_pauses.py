@@ -1,5 +1,7 @@
 """Where a long recording is cut."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -28,7 +30,7 @@ def sound(*parts: tuple[float, float]) -> Samples:
 def test_pieces_hold_all_that_is_audible_in_order(recording: Samples) -> None:
     found = pieces(recording, RATE_HZ)
     covered = np.zeros(len(recording), bool)
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in pairwise(found):
         assert before.end <= after.start
     for piece in found:
         assert 0 < piece.end - piece.start <= MAX_S * RATE_HZ

@@ -4,6 +4,7 @@ import io
 import json
 import wave
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -112,7 +113,7 @@ def test_a_long_recording_goes_piece_by_piece(live: Live) -> None:
     times = [(segment["start"], segment["end"]) for segment in told["segments"]]
     assert len(times) >= 4
     assert all(end - start <= 12.01 for start, end in times)
-    assert all(before[1] <= after[0] for before, after in zip(times, times[1:], strict=False))
+    assert all(before[1] <= after[0] for before, after in pairwise(times))
     assert times[0][1] == pytest.approx(6, abs=0.4)
     assert times[1][0] == pytest.approx(7, abs=0.4)
     assert told["text"] == " ".join(segment["text"] for segment in told["segments"])
