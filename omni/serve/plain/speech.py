@@ -12,8 +12,8 @@ from pydantic import BaseModel, Field
 
 from omni.errors import ProtocolError
 from omni.media.sound_file import MEDIA_TYPES, FileFormat, SoundWriter
-from omni.protocol.realtime_session import Defaults
 from omni.protocol.realtime_config import VoiceId
+from omni.protocol.realtime_session import Defaults
 from omni.serve.exchange import Exchange
 from omni.serve.gateway import Gateway
 from omni.serve.plain.streaming import EVENT_STREAM, Streamed, server_sent
