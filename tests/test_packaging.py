@@ -17,8 +17,9 @@ from omni import resources
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 DEPENDENCIES = PROJECT["project"]["dependencies"]
-OPTIONAL = PROJECT["project"]["optional-dependencies"]["chat"]
-TEST_DEPENDENCIES = PROJECT["project"]["optional-dependencies"]["test"]
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+OPTIONAL = [pin for name, pins in EXTRAS.items() if name != "test" for pin in pins]
+TEST_DEPENDENCIES = EXTRAS["test"]
 
 # Declared though we do not import them ourselves.
 INDIRECT = {

@@ -10,6 +10,7 @@ import json
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -52,15 +53,42 @@ class Row:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--sessions", default="1", help="e.g. 1,2,4 (default: 1)")
+    parser.add_argument(
+        "what",
+        nargs="?",
+        choices=("conversation", "minicpm-o"),
+        default="conversation",
+        help="a whole server (default), or the MiniCPM-o brain alone",
+    )
+    parser.add_argument("--sessions", help="e.g. 1,2,4 (default: 1; minicpm-o: 1,4,8,16,32)")
     parser.add_argument("--turns", type=int, default=8, help="questions per session (default: 8)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_server_arguments(parser)
+    _add_brain_arguments(parser)
+
+
+def _add_brain_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `omni bench minicpm-o`."""
+    group = parser.add_argument_group("minicpm-o")
+    group.add_argument("--checkpoint", type=Path, help="its folder")
+    group.add_argument(
+        "--random-weights",
+        action="store_true",
+        help="weights drawn at random, of the folder's sizes or else of the official 4.5",
+    )
+    group.add_argument("--units", type=int, default=20, help="a session (default: 20)")
+    group.add_argument("--words", type=int, default=6, help="tokens a unit speaks (default: 6)")
+    group.add_argument("--rows", type=int, default=4096, help="a session's context (default: 4096)")
+    group.add_argument("--device", help="default: cuda where there is one")
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.what == "minicpm-o":
+        from omni.commands import bench_brain
+
+        return bench_brain.run(args)
     settings = config.load(args.config, args.overrides)
-    counts = [int(count) for count in str(args.sessions).split(",")]
+    counts = [int(count) for count in str(args.sessions or "1").split(",")]
     room = [f"server.max_sessions={max(counts) + 1}"]
     questions = _questions(settings)
     with server(args, room) as (url, pid):

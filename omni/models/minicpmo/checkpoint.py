@@ -6,7 +6,7 @@ one is an error that names it. Weights are read from safetensors only; no code o
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Final, Literal
@@ -26,9 +26,12 @@ from omni.models.minicpmo.vision import VisionTower
 from omni.models.resampler import Resampler
 
 Part = Literal["hear", "see", "think", "speak"]
+Precision = Literal["int8", "int4"]
 
 _UNUSED = re.compile(r"tts\.model\.embed_tokens\.weight|.*\.rotary_emb\.inv_freq")
 _WEIGHT_NORM = re.compile(r"(.+\.weight)(?:_g|_v)|(.+)\.parametrizations\.weight\.original[01]")
+_QUANTIZED = re.compile(r"llm\.model\.layers\..*_proj\.weight")
+_SMALLER = {"bfloat16": 2.0, "int8": 1.0, "int4": 0.5 + 4 / 128}  # with a group's scale and zero
 _GIB = 1 << 30
 
 
@@ -74,7 +77,12 @@ def load(
         model = MiniCPMO(config)
     wanted = tuple(prefix for part in parts for prefix in PARTS[part])
     load_into(model, weight_files(folder), device, dtype, wanted)
-    # Rotary tables are in no checkpoint; those made on the meta device hold nothing.
+    return with_rotary_tables(model, device)
+
+
+def with_rotary_tables(model: MiniCPMO, device: torch.device) -> MiniCPMO:
+    """They are in no checkpoint, and those made on the meta device hold nothing."""
+    config = model.config
     model.llm.model.rotary_emb = Qwen3RotaryEmbedding(config.llm).to(device)
     model.tts.model.rotary_emb = LlamaRotaryEmbedding(config.speech.backbone).to(device)
     return model
@@ -95,7 +103,7 @@ def load_into(
     """
     every = {name: tensor.shape for name, tensor in module.state_dict().items()}
     wanted = {name: shape for name, shape in every.items() if name.startswith(prefixes)}
-    _check_memory(sum(shape.numel() for shape in wanted.values()), device, dtype)
+    _check_memory(wanted, device, dtype)
     found: dict[str, Tensor] = {}
     for name, tensor in _folded(_tensors(paths, device, prefixes)):
         if name not in every:
@@ -177,17 +185,30 @@ def _folded(tensors: Iterator[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor
         raise AssetError(f"only one half of the weight-normed {name} is there", param=name)
 
 
-def _check_memory(num_weights: int, device: torch.device, dtype: torch.dtype) -> None:
-    free = free_bytes(device)
-    needed = num_weights * dtype.itemsize
+def _check_memory(
+    shapes: Mapping[str, torch.Size], device: torch.device, dtype: torch.dtype
+) -> None:
+    free, needed = free_bytes(device), _needed_bytes(shapes, dtype.itemsize, dtype.itemsize)
     if needed <= free:
         return
-    half = num_weights * torch.bfloat16.itemsize
-    advice = "bfloat16 would fit" if half <= free else "it would not fit in bfloat16 either"
+    smaller = {
+        name: _needed_bytes(shapes, torch.bfloat16.itemsize, bytes_a_weight)
+        for name, bytes_a_weight in _SMALLER.items()
+    }
+    fits = [f"{name} ({size / _GIB:.1f} GiB)" for name, size in smaller.items() if size <= free]
+    advice = f"{fits[0]} would fit" if fits else "no smaller precision would fit either"
     raise AssetError(
         f"the weights need {needed / _GIB:.1f} GiB in {str(dtype).removeprefix('torch.')}, "
         f"{device} has {free / _GIB:.1f} GiB free; {advice}",
         param="checkpoint",
+    )
+
+
+def _needed_bytes(shapes: Mapping[str, torch.Size], rest: float, quantized: float) -> float:
+    """Bytes for weights, by how many bytes one takes in the LLM's linear layers and elsewhere."""
+    return sum(
+        shape.numel() * (quantized if _QUANTIZED.fullmatch(name) else rest)
+        for name, shape in shapes.items()
     )
 
 

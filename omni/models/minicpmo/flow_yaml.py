@@ -32,7 +32,7 @@ _KNOWN: dict[str, dict[str, Any]] = {
     "DiT": _DIT,
 }
 # The vocoder is not in the file: the released code builds it with its defaults. So is the stream.
-_HIFT = {
+HIFT = {
     "in_channels": 80,
     "base_channels": 512,
     "f0_channels": 512,
@@ -51,14 +51,14 @@ _HIFT = {
     "lrelu_slope": 0.1,
     "audio_limit": 0.99,
 }
-_STREAM = {
+STREAM = {
     "lookahead": 3,
     "silence_token": 4218,
     "att_cache_keep": 100,
     "mel_cache_frames": 8,
     "source_cache_samples": 3840,
 }
-_NUM_STEPS = 10
+NUM_STEPS = 10
 
 
 class _Loader(yaml.SafeLoader):
@@ -105,9 +105,9 @@ def read_flow_yaml(path: Path) -> Mapping[str, Any]:
                     "out_channels": dit.get("out_channels", flow["output_size"]),
                 },
             },
-            "n_timesteps": _NUM_STEPS,
-            "hift": _HIFT,
-            "stream": _STREAM,
+            "n_timesteps": NUM_STEPS,
+            "hift": HIFT,
+            "stream": STREAM,
         }
     except (KeyError, TypeError) as error:
         raise AssetError(f"{path.name} has no {error}", param=path.name) from error

@@ -39,10 +39,19 @@ def load_token2wav(folder: Path, device: torch.device, noise: Tensor | None = No
         flow, hift = Flow(dims), HiFT(dims.hift)
     load_into(flow, [folder / f"flow{ending}"], device, torch.float32)
     load_into(hift, [folder / f"hift{ending}"], device, torch.float32)
-    if noise is None:
-        generator = torch.Generator().manual_seed(_NOISE_SEED)
-        noise = torch.randn(_NOISE_FRAMES, dims.dit.num_mels, generator=generator)
-    return Token2Wav(dims, flow, hift, noise)
+    return Token2Wav(dims, flow, hift, fixed_noise(dims) if noise is None else noise)
+
+
+def read_dims(folder: Path) -> Token2WavDims:
+    """The sizes of a token2wav folder. Raises as `load_token2wav` does."""
+    tree, _ = _read_tree(folder)
+    return parse_dims(tree)
+
+
+def fixed_noise(dims: Token2WavDims) -> Tensor:
+    """Where every flow starts, the same in every process. [frames, mels]"""
+    generator = torch.Generator().manual_seed(_NOISE_SEED)
+    return torch.randn(_NOISE_FRAMES, dims.dit.num_mels, generator=generator)
 
 
 def _read_tree(folder: Path) -> tuple[Mapping[str, Any], str]:

@@ -18,7 +18,7 @@ _NEVER_SPOKEN = ":：；#“”‘’@*【】「」()（）[]&/$"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpecialIds:
-    """Ids by the strings in `_STRINGS`."""
+    """Ids by the strings in `STRINGS`."""
 
     unk: int
     im_start: int
@@ -43,7 +43,7 @@ class SpecialIds:
     think_end: int
 
 
-_STRINGS = {
+STRINGS = {
     "unk": "<unk>", "im_start": "<|im_start|>", "im_end": "<|im_end|>", "unit": "<unit>",
     "unit_end": "</unit>", "image": "<image>", "image_end": "</image>", "slice": "<slice>",
     "slice_end": "</slice>", "audio_start": "<|audio_start|>", "audio_end": "<|audio_end|>",
@@ -69,7 +69,7 @@ class Tokens:
             raise AssetError(f"{folder} has no tokenizer.json", param="tokenizer.json")
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
         self.ids = SpecialIds(
-            **{f.name: self._special(_STRINGS[f.name]) for f in fields(SpecialIds)}
+            **{f.name: self._special(STRINGS[f.name]) for f in fields(SpecialIds)}
         )
         self.bad_ids = tuple(self.tokenizer.init_kwargs.get("bad_token_ids", ()))
         self.special_ids = frozenset(self.tokenizer.all_special_ids)

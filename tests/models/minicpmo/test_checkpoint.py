@@ -101,15 +101,25 @@ def test_shards(folder: Path, weights: dict[str, torch.Tensor], bench: Bench) ->
         load(folder, CPU, torch.float32)
 
 
+@pytest.mark.parametrize(
+    ("share", "advice"),
+    [
+        (0.6, r"bfloat16 \(.* GiB\) would fit"),
+        (0.46, r"int8 \(.* GiB\) would fit"),
+        (0.42, r"int4 \(.* GiB\) would fit"),
+        (0.1, "no smaller precision would fit either"),
+    ],
+)
 def test_too_little_memory_says_what_would_fit(
-    folder: Path, weights: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+    folder: Path,
+    weights: dict[str, torch.Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+    share: float,
+    advice: str,
 ) -> None:
     num_bytes = 4 * sum(tensor.numel() for tensor in weights.values())
-    monkeypatch.setattr(checkpoint, "free_bytes", lambda device: int(num_bytes * 0.6))
-    with pytest.raises(AssetError, match="bfloat16 would fit"):
-        load_with(folder, weights)
-    monkeypatch.setattr(checkpoint, "free_bytes", lambda device: 1000)
-    with pytest.raises(AssetError, match="not fit in bfloat16 either"):
+    monkeypatch.setattr(checkpoint, "free_bytes", lambda device: int(num_bytes * share))
+    with pytest.raises(AssetError, match=advice):
         load_with(folder, weights)
 
 

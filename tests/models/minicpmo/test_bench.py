@@ -1,0 +1,78 @@
+"""`omni bench minicpm-o` on the tiny checkpoint, and the official sizes that it builds on a GPU."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from omni.cli import main
+from omni.evaluation.units import WARM_UP_UNITS, Load, run_load
+from omni.models.minicpmo.brain import Brain
+from omni.models.minicpmo.checkpoint import MiniCPMO
+from omni.models.minicpmo.config import read_config
+from omni.models.minicpmo.parity.bench import StubStream
+from omni.models.minicpmo.random_weights import official, placeholder_tokens, random_model
+from tests.models.minicpmo.conftest import PACK
+
+PICTURE = np.zeros((448, 448, 3), np.uint8)
+
+
+def test_every_unit_speaks_and_its_time_is_accounted_for(brain: Brain) -> None:
+    load = Load(num_sessions=3, num_units=2, num_words=4, picture=PICTURE, unit_s=0.01)
+    ran = run_load(brain, load, lambda index: StubStream(), lambda: None)
+    assert len(ran.units) == 3 * 2
+    assert set(ran.stages) == {"see", "hear", "prefill", "decode", "speak", "vocode", "wait"}
+    for unit in ran.units:
+        (output,) = unit.job.outputs
+        assert len(output.ids) == 4
+        assert not output.is_listen
+        assert len(output.codes) == 25
+        assert unit.out_ms == pytest.approx(sum(unit.stages_ms.values()))
+        assert unit.stages_ms["wait"] > -1e-6
+
+
+def test_a_unit_waits_for_the_one_before_it(brain: Brain) -> None:
+    load = Load(num_sessions=1, num_units=3, num_words=1, unit_s=0.0)
+    ran = run_load(brain, load, lambda index: StubStream(), lambda: None)
+    waits = [unit.stages_ms["wait"] for unit in ran.units]
+    assert waits == sorted(waits)
+    assert len(waits) == 3 > WARM_UP_UNITS - 1
+    assert all(len(pool._free) == len(pool._lengths) for pool in (brain.llm.engine.pool,))
+
+
+def test_the_official_sizes_are_those_of_the_release() -> None:
+    config, dims = official()
+    with torch.device("meta"):
+        model = MiniCPMO(config)
+    assert sum(tensor.numel() for tensor in model.state_dict().values()) == pytest.approx(
+        9.34e9, rel=0.01
+    )
+    assert dims.dit.depth == 16
+    assert placeholder_tokens().encode("<unit><|listen|>") != []
+
+
+def test_random_weights_compute_numbers() -> None:
+    model = random_model(read_config(PACK), torch.device("cpu"), torch.float32)
+    with torch.inference_mode():
+        embeds = model.llm.model.embed_tokens(torch.arange(5)[None])
+        logits = model.llm(inputs_embeds=embeds).logits
+    assert logits.isfinite().all()
+    assert logits.std() > 0
+
+
+def test_the_command_prints_the_most_sessions_in_time(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--units", "1", "--words", "1", "--sessions", "1", "--device", "cpu", "--json"]
+    command = ["bench", "minicpm-o", "--checkpoint", str(PACK), "--random-weights", *options]
+    assert main(command) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["words_per_unit"] == 1
+    for row in (*report["audio"], *report["audio_and_frame"]):
+        assert row["unit_p50_ms"] > 0
+        assert row["codes_per_s"] > 0
+    assert set(report["most_sessions"]) == {"audio", "audio_and_frame"}
+
+
+def test_a_folder_or_random_weights_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "minicpm-o"]) == 2
+    assert "--random-weights" in capsys.readouterr().err
