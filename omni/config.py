@@ -150,6 +150,10 @@ class SeeConfig(Section):
     scaled_pixels: int = Field(1_800_000, description="pictures with more are scaled down")
     cpu_share: float = Field(0.25, gt=0, le=1, description="of one core, for a camera's pictures")
     num_threads: int = 1
+    wording: Literal["plain", "llm"] = Field(
+        "plain",
+        description="of what is seen: as found, which no small LLM can get wrong, or the LLM's own",
+    )
 
 
 class ThinkConfig(Section):

@@ -132,7 +132,11 @@ class Answering:
     def _begin(
         self, request: ResponseRequest, messages: tuple[Message, ...], speech_end_ms: float
     ) -> None:
-        self._replying.begin(messages, self._reply_options(request), speech_end_ms)
+        options = self._reply_options(request)
+        if said := self._sight.answer:
+            self._replying.recite(said, options, speech_end_ms)
+        else:
+            self._replying.begin(messages, options, speech_end_ms)
 
     def _reply_options(self, request: ResponseRequest) -> ReplyOptions:
         options = self.options

@@ -33,6 +33,13 @@ def plural_of(noun: str, count: int) -> str:
     return f"{number} {noun if count == 1 else _plural(noun)}"
 
 
+def number_called(word: str) -> int:
+    """“two” or “2” as a number; 0 for anything else."""
+    if word.isdecimal():
+        return int(word)
+    return _NUMBERS.index(word) if word in _NUMBERS else 0
+
+
 def singular(noun: str) -> str:
     """A noun as things are labelled, from how a user may say it."""
     if noun in _SINGULARS:

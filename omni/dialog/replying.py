@@ -82,13 +82,19 @@ class Replying:
 
     def announce(self, text: str, options: ReplyOptions) -> None:
         """Say something that nobody asked for just now."""
-        reply = self._new_reply(options, self._out.clock.now_ms())
+        self.recite(text, options, self._out.clock.now_ms())
+        self.release()
+
+    def recite(self, text: str, options: ReplyOptions, speech_end_ms: float) -> None:
+        """A reply whose words are known, held back until `release`; the core is not asked."""
+        reply = self._new_reply(options, speech_end_ms)
         reply.text = text
+        self._mark(reply, "recognised_ms")
+        self._mark(reply, "first_token_ms")
         stamp = (*self._out.stamp, reply.response_id)
         reply.last_token = Token(*stamp, 0, text, options.speech, "stop")
         if reply.is_spoken:
             self._say(reply, text)
-        self.release()
 
     def release(self) -> None:
         """The turn is surely over: show the reply, and whatever of it exists already."""

@@ -10,6 +10,7 @@ from typing import Final
 
 from omni.config import SeeConfig
 from omni.dialog import looking
+from omni.dialog.asked import wanted_sight
 from omni.dialog.describing import with_article
 from omni.dialog.history import History
 from omni.dialog.outbox import Outbox
@@ -34,6 +35,8 @@ class Sight:
     def __init__(self, outbox: Outbox, config: SeeConfig) -> None:
         self._out = outbox
         self._is_enabled = config.enabled
+        self._is_plain = config.wording == "plain"
+        self.answer = ""  # to the user's latest words, if they concern sight
         self._seen: Seen | None = None
         self._counts_until_ms = 0.0
         self._awaited: dict[str, float] = {}  # picture → deadline
@@ -84,26 +87,33 @@ class Sight:
         self._awaited.clear()
 
     def heed(self, item: Item | None, history: History) -> None:
-        """Put what can be said to the user's message beside it, and do what it asks of the eyes."""
+        """Find what is to be answered to the user's message, or put what can be said to it beside
+        it; and do what it asks of the eyes."""
+        self.answer = ""
         if item is None or item.role != "user" or history.has_aside(item.item_id):
             return
         has_picture = any(part.image is not None for part in item.parts)
         history.set_aside(item.item_id, self.aside(item.text, has_picture=has_picture))
-        label = looking.wanted_sight(item.text)
+        label = wanted_sight(item.text)
         if label and not self._is_in_view(label) and label not in self._watches:
             self._watches = [*self._watches, label][-_MAX_WATCHES:]
 
     def aside(self, text: str, *, has_picture: bool = False) -> str:
-        """What the LLM is told beside the user's words; empty unless they concern sight.
+        """What the LLM is told beside the user's words; empty if they do not concern sight, or
+        if there is an `answer`, which then is the reply.
 
-        The same words get the same aside for a while, so that a reply that was prepared stays good.
+        The same words get the same for a while, so that a reply that was prepared stays good.
         """
         now_ms = self._out.clock.now_ms()
         before, said, at_ms = self._prepared
         if before != text or now_ms - at_ms > WAIT_MS:
-            said = self._aside(text.strip(), has_picture=has_picture)
+            said = self._said_to(text.strip(), has_picture=has_picture)
             self._prepared = (text, said, now_ms)
-        return said
+        self.answer = said if self._is_plain else ""
+        if said:
+            return "" if self.answer else f"[Answer with this: {said}]"
+        seen = self._present if has_picture and not self._is_seen_by_core else None
+        return f"[The picture: {looking.summary(seen)}]" if seen else ""
 
     def take_notice(self) -> str:
         """What the user wanted to be told of and has now come into view; once."""
@@ -130,18 +140,24 @@ class Sight:
         """What is in view, if anything still is."""
         return self._seen if self._out.clock.now_ms() < self._counts_until_ms else None
 
-    def _aside(self, text: str, *, has_picture: bool) -> str:
+    @property
+    def _is_seen_by_core(self) -> bool:
+        """An omni-modal brain sees for itself."""
+        return self._seen is not None and self._seen.embeddings is not None
+
+    def _said_to(self, text: str, *, has_picture: bool) -> str:
+        """The answer to a question about sight; empty to other words."""
+        if self._is_seen_by_core:
+            return ""
         seen = self._present
-        if seen is not None and seen.embeddings is not None:
-            return ""  # an omni-modal brain sees for itself
-        if seen is not None and has_picture:
-            seen = replace(seen, gone=())  # the question is about this picture alone
-        if label := looking.wanted_sight(text):
+        if label := wanted_sight(text):
             told = self._told_of(label) if self._is_in_view(label) else ""
-            said = told or f"I will tell you when I see {with_article(label)}."
-        elif not (said := looking.answer(text, seen)):
-            return f"[The picture: {looking.summary(seen)}]" if seen and has_picture else ""
-        return f"[Answer with this: {said}]"
+            return told or f"I will tell you when I see {with_article(label)}."
+        if not has_picture or not self._is_enabled:
+            return looking.answer(text, seen)
+        if seen is None:
+            return "I could not see that picture."
+        return looking.answer_to_picture(text, replace(seen, gone=()))  # it is about it alone
 
     def _is_in_view(self, label: str) -> bool:
         things = self._present.things if self._present else ()

@@ -2,7 +2,8 @@
 
 import pytest
 
-from omni.dialog.looking import answer, summary, wanted_sight
+from omni.dialog.asked import wanted_sight
+from omni.dialog.looking import answer, answer_to_picture, summary
 from omni.types import Seen, Thing
 
 
@@ -23,6 +24,7 @@ STREET = seen(
 )
 ESPRESSO = Thing(2, "espresso", "", (0.0, 0.0, 1.0, 1.0), 0.95)
 TABLE = seen(thing("cup", "red"), ESPRESSO)
+PILOT = seen(thing("person", "orange"))
 SIGN = seen(text="OPEN UNTIL SEVEN")
 
 
@@ -50,6 +52,18 @@ SIGN = seen(text="OPEN UNTIL SEVEN")
         ("What does it say?", TABLE, "I see no text that I can read."),
         ("What changed?", STREET, "A dog appeared and the dog went out of view."),
         ("What has changed?", TABLE, "I noticed no change."),
+        ("Are there two people?", STREET, "Yes, two people."),
+        ("Are there three cars?", STREET, "I see one car."),
+        ("Are there two dogs?", TABLE, "I cannot make out a dog"),
+        ("What is in the cup?", TABLE, "I see espresso."),
+        ("What's under the car?", STREET, "I see a white car in the middle, but I cannot tell"),
+        ("Who is this?", STREET, "I see two people (on the left and on the right), but I cannot"),
+        ("What am I wearing?", STREET, "I cannot tell."),
+        ("What is she wearing?", PILOT, "I see orange clothes, but I cannot tell more"),
+        ("Is the car new?", STREET, "I see a white car in the middle, but I cannot tell more"),
+        ("What is the man doing?", PILOT, "I see a person in orange in the middle, but I cannot"),
+        ("How old is that man?", PILOT, "I see a person in orange in the middle, but I cannot"),
+        ("What kind of car is it?", STREET, "I see a white car in the middle, but I cannot tell"),
     ],
 )
 def test_answers_say_what_was_found_and_no_more(question: str, view: Seen, said: str) -> None:
@@ -62,7 +76,9 @@ def test_answers_say_what_was_found_and_no_more(question: str, view: Seen, said:
         "What is the capital of France?", "Tell me a joke.", "How are you?", "Read me a story.",
         "How many legs does a spider have?", "How many days are in a week?", "I see.",
         "How many people live in Paris?", "Is there a problem?", "Is it a good idea?",
-        "What happened in 1989?", "What is the weather in Paris?", "Where is Paris?", "",
+        "What happened in 1989?", "Is the dog a good pet?", "How do I get to the train?",
+        "What is in the news?", "Who is the king of Spain?",
+        "What is the weather in Paris?", "Where is Paris?", "",
     ],
 )  # fmt: skip
 def test_other_questions_are_left_alone(words: str) -> None:
@@ -96,6 +112,24 @@ def test_without_a_camera_what_may_be_meant_otherwise_is(question: str) -> None:
 )
 def test_wishes_to_be_told(words: str, label: str) -> None:
     assert wanted_sight(words) == label
+
+
+@pytest.mark.parametrize(
+    ("words", "view", "said"),
+    [
+        ("Is the dog asleep?", TABLE, "I cannot make out a dog, only espresso"),
+        ("Is it hot?", TABLE, "I see espresso and a red cup in the middle. I cannot tell more"),
+        ("When do you close?", SIGN, "I see text. It reads: “OPEN UNTIL SEVEN”. I cannot tell"),
+        ("What colour is the cup?", TABLE, "The cup is red."),
+        ("Write a poem about this.", TABLE, ""),
+        ("What should I drink with this?", TABLE, ""),
+        ("What is the capital of France?", TABLE, ""),
+    ],
+)
+def test_what_a_picture_does_not_tell_is_not_guessed(words: str, view: Seen, said: str) -> None:
+    answered = answer_to_picture(words, view)
+    assert answered.startswith(said)
+    assert bool(answered) == bool(said)
 
 
 def test_a_summary_tells_things_and_text() -> None:

@@ -58,7 +58,12 @@ def prompted(talk: Talk) -> str:
 
 
 def said(talk: Talk) -> str:
+    """All that was replied."""
     return "".join(event.delta for event in talk.of(ResponseText))
+
+
+def has_thought(talk: Talk) -> bool:
+    return any(isinstance(chunk, Prompt) and chunk.max_tokens for chunk in talk.sent)
 
 
 def test_a_picture_in_a_message_is_waited_for(talk: Talk) -> None:
@@ -67,15 +72,16 @@ def test_a_picture_in_a_message_is_waited_for(talk: Talk) -> None:
     assert not talk.of(ResponseStarted)
     see(talk, CUP)
     talk.quiet(0.1)
-    assert prompted(talk) == "What is this? [Answer with this: I see a red cup in the middle.]"
+    assert said(talk) == "I see a red cup in the middle."
+    assert not has_thought(talk), "who sees need not guess"
     assert len(talk.of(ResponseDone)) == 1
 
 
 def test_other_words_beside_a_picture_get_the_picture_too(talk: Talk) -> None:
-    write(talk, "Is it hot?", b"picture")
+    write(talk, "Make a rhyme.", b"picture")
     see(talk, CUP)
     talk.quiet(0.1)
-    assert prompted(talk) == "Is it hot? [The picture: I see a red cup in the middle.]"
+    assert prompted(talk) == "Make a rhyme. [The picture: I see a red cup in the middle.]"
 
 
 def test_nobody_waits_for_a_picture_for_ever(talk: Talk) -> None:
@@ -96,30 +102,56 @@ def test_a_damaged_picture_is_told_and_the_reply_comes(talk: Talk) -> None:
     assert len(talk.of(ResponseDone)) == 1
 
 
-def test_a_question_about_sight_gets_what_the_camera_shows(talk: Talk) -> None:
+def test_a_question_about_sight_is_answered_from_what_the_camera_shows(talk: Talk) -> None:
     show(talk, DOG, text="OPEN")
     write(talk, "How many dogs are there?")
-    assert prompted(talk) == "How many dogs are there? [Answer with this: I see one dog.]"
+    assert said(talk) == "I see one dog."
     write(talk, "What is the capital of France?")
     assert prompted(talk) == "What is the capital of France?"
     assert [event.things for event in talk.of(PictureSeen)] == [(DOG,)]
 
 
-def test_what_the_model_was_told_stays_in_its_context(talk: Talk) -> None:
+def test_what_was_answered_stays_in_the_context(talk: Talk) -> None:
     show(talk, DOG)
     write(talk, "What do you see?")
-    first = prompted(talk)
     show(talk, CUP)
+    write(talk, "Make a rhyme.")
+    prompt = [chunk for chunk in talk.sent if isinstance(chunk, Prompt)][-1]
+    texts = [message.text for message in prompt.messages[1:]]
+    assert texts == ["What do you see?", "I see a brown dog on the left.", "Make a rhyme."]
+
+
+def test_a_better_core_may_find_its_own_words() -> None:
+    config = OmniConfig.model_validate({"brain": {"see": {"wording": "llm"}}})
+    talk = Talk(config, written)
+    talk.held.add("see")
+    show(talk, DOG)
+    write(talk, "What do you see?")
+    told = "What do you see? [Answer with this: I see a brown dog on the left.]"
+    assert prompted(talk) == told
     write(talk, "Thank you.")
-    texts = [message.text for message in talk.sent[-1].messages]  # type: ignore[attr-defined]
-    assert first in texts
+    prompt = [chunk for chunk in talk.sent if isinstance(chunk, Prompt)][-1]
+    assert told in [message.text for message in prompt.messages], "as it was cached"
+
+
+def test_a_spoken_question_about_sight_is_answered_without_thought() -> None:
+    talk = Talk(OmniConfig())
+    talk.held |= {"see", "think"}
+    show(talk, DOG)
+    talk.speak(1.0, "What do you see?")
+    show(talk, DOG)
+    talk.quiet(3)
+    assert said(talk) == "I see a brown dog on the left."
+    talk.speak(1.0, "Thank you very much.")
+    talk.quiet(1)
+    assert prompted(talk) == "Thank you very much."
 
 
 def test_a_camera_that_is_off_shows_nothing(talk: Talk) -> None:
     show(talk, DOG)
     talk.quiet(16)
     write(talk, "What do you see?")
-    assert "no camera is on" in prompted(talk)
+    assert "no camera is on" in said(talk)
 
 
 def test_the_first_picture_of_a_turn_is_looked_at_closely() -> None:
@@ -154,7 +186,7 @@ def test_eyes_that_are_off_get_no_pictures() -> None:
 def test_what_was_asked_for_is_announced_once(talk: Talk) -> None:
     show(talk, CUP)
     write(talk, "Tell me when you see a dog.")
-    assert "I will tell you when I see a dog." in prompted(talk)
+    assert said(talk) == "I will tell you when I see a dog."
     talk.events.clear()
     for _ in range(60):  # a minute of stills
         show(talk, CUP)
@@ -180,7 +212,7 @@ def test_a_faint_glimpse_is_not_announced(talk: Talk) -> None:
 def test_what_is_in_view_already_is_said_at_once(talk: Talk) -> None:
     show(talk, DOG)
     write(talk, "Tell me when you see a dog.")
-    assert "[Answer with this: I see a brown dog on the left.]" in prompted(talk)
+    assert said(talk) == "I see a brown dog on the left."
 
 
 def test_nobody_is_talked_over() -> None:
