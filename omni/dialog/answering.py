@@ -116,7 +116,9 @@ class Answering:
 
     def announce(self, text: str) -> None:
         """Say something that nobody asked for just now."""
-        self._replying.announce(text, self._reply_options(ResponseRequest()))
+        options = self._reply_options(ResponseRequest())
+        self._replying.recite(text, options, self._out.clock.now_ms())
+        self._replying.release()
 
     def _respond(self, request: ResponseRequest) -> None:
         self._sight.heed(self._history.last(), self._history)

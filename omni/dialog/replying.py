@@ -77,24 +77,14 @@ class Replying:
         """
         reply = self._new_reply(options, speech_end_ms)
         reply.messages = messages
-        self._mark(reply, "recognised_ms")
         self._prompt(reply)
-
-    def announce(self, text: str, options: ReplyOptions) -> None:
-        """Say something that nobody asked for just now."""
-        self.recite(text, options, self._out.clock.now_ms())
-        self.release()
 
     def recite(self, text: str, options: ReplyOptions, speech_end_ms: float) -> None:
         """A reply whose words are known, held back until `release`; the core is not asked."""
         reply = self._new_reply(options, speech_end_ms)
         reply.text = text
-        self._mark(reply, "recognised_ms")
         self._mark(reply, "first_token_ms")
-        stamp = (*self._out.stamp, reply.response_id)
-        reply.last_token = Token(*stamp, 0, text, options.speech, "stop")
-        if reply.is_spoken:
-            self._say(reply, text)
+        self._end_text(reply, text)
 
     def release(self) -> None:
         """The turn is surely over: show the reply, and whatever of it exists already."""
@@ -198,6 +188,7 @@ class Replying:
         reply = self._reply = Reply(ids, options, Playout(self._lead_ms))
         self.voice.take(reply)
         self._speech_end_ms = speech_end_ms
+        self._mark(reply, "recognised_ms")
         return reply
 
     def _prompt(self, reply: Reply) -> None:
@@ -206,10 +197,15 @@ class Replying:
 
     def _say(self, reply: Reply, text: str) -> None:
         reply.waits_since_ms = self._out.clock.now_ms()
-        is_last = reply.last_token is not None
-        self._out.send(
-            Say(*self._out.stamp, reply.response_id, text, reply.options.speech, is_last)
-        )
+        is_last, stamp = reply.last_token is not None, (*self._out.stamp, reply.response_id)
+        self._out.send(Say(*stamp, text, reply.options.speech, is_last))
+
+    def _end_text(self, reply: Reply, text: str) -> None:
+        """Nothing follows these words, which the core has not written."""
+        stamp = (*self._out.stamp, reply.response_id)
+        reply.last_token = Token(*stamp, 0, text, reply.options.speech, "stop")
+        if reply.is_spoken:
+            self._say(reply, text)
 
     def _resume(self, reply: Reply) -> None:
         """Have the rest of the reply made again, from the last piece that was spoken."""
@@ -232,10 +228,7 @@ class Replying:
             return
         apology = f" {self._deadlines.apology}"
         reply.text = reply.playout.text + apology
-        reply.last_token = Token(
-            *self._out.stamp, reply.response_id, 0, apology, reply.options.speech, "stop"
-        )
-        self._say(reply, apology)
+        self._end_text(reply, apology)
 
     def _release_audio(self, reply: Reply, now_ms: float) -> None:
         playout = reply.playout
@@ -256,9 +249,9 @@ class Replying:
             self._out.emit(ResponseText(reply.response_id, reply.item.item_id, delta))
 
     def _complete(self, reply: Reply) -> None:
-        text = (reply.playout.text if reply.is_spoken else reply.text).strip()
-        self._show(reply, len(reply.playout.text if reply.is_spoken else reply.text))
-        reply.item = with_text(reply.item, text, "completed")
+        text = reply.playout.text if reply.is_spoken else reply.text
+        self._show(reply, len(text))
+        reply.item = with_text(reply.item, text.strip(), "completed")
         cut_short = reply.last_token is not None and reply.last_token.finish == "length"
         if reply.error:
             self._done(reply, "failed")

@@ -16,7 +16,7 @@ from omni.models.embedded.blobs import Blob, blobs
 from omni.models.embedded.torch_file import read_state_dict
 from omni.stages.looker import EmbeddedLooker
 from omni.types import Pixels
-from tests.pictures import page, photo
+from tests.pictures import encoded, page, photo
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,14 @@ def test_print_is_read_to_the_letter(looker: EmbeddedLooker, tilt: float) -> Non
     lines = ("The meeting is on Friday", "at noon. Bring a laptop.", "Call 555-0142")
     look = looker.look_closely(np.asarray(page(*lines, tilt=tilt)), 0)
     assert look.lines == lines
+
+
+@pytest.mark.models
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_words_are_kept_apart(looker: EmbeddedLooker, kind: str) -> None:
+    lines = ("OPEN UNTIL SEVEN", "Closed on Sundays", "No parking, 8 am to 6 pm")
+    picture = np.asarray(Image.open(BytesIO(encoded(page(*lines), kind))))
+    assert looker.look_closely(picture, 0).lines == lines
 
 
 @pytest.mark.models
