@@ -91,8 +91,8 @@ class TextReader:
 def _apart(odds: NDArray[np.float32], begins: NDArray[np.intp]) -> list[bool]:
     """Before which characters a space belongs: the network often half sees one in a gap, over
     several steps, and never within a word."""
-    gaps = pairwise([0, *begins])
-    return [float(odds[start:end, -1].sum()) > _HALF_SEEN for start, end in gaps]
+    gaps = pairwise([-1, *begins])
+    return [float(odds[start + 1 : end, -1].sum()) > _HALF_SEEN for start, end in gaps]
 
 
 def _normalised(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
