@@ -156,8 +156,26 @@ class SeeConfig(Section):
     )
 
 
+class RemoteCoreConfig(Section):
+    """A language model on another server: vLLM, SGLang, Ollama, llama.cpp, or another omni."""
+
+    type: Literal["openai"] = Field(description="chat completions as OpenAI has them")
+    base_url: str = Field(description="e.g. http://127.0.0.1:8000/v1")
+    model: str = Field(description="its name there")
+    key_variable: str = Field(
+        "OPENAI_API_KEY", description="the environment variable with its key, if it wants one"
+    )
+    connect_timeout_s: float = Field(5, gt=0)
+    silence_timeout_s: float = Field(
+        20, gt=0, description="without a word from it, the connection is lost and tried again"
+    )
+    parameters: dict[str, Any] = Field(
+        {}, description="further fields of each request; null leaves one of ours out"
+    )
+
+
 class ThinkConfig(Section):
-    core: Literal["auto", "torch", "llama"] = Field(
+    core: Literal["auto", "torch", "llama"] | RemoteCoreConfig = Field(
         "auto", description="the runtime; auto is torch where the CPU has VNNI, else llama.cpp"
     )
     model: str = Field("llm.gguf", description="key of `files`")
@@ -223,6 +241,8 @@ def load(profile: str = "embedded", overrides: Sequence[str] = ()) -> OmniConfig
         if not separator:
             raise ConfigError(f"--set takes KEY=VALUE, not {item!r}", param=item)
         _assign(tree, key.split("."), yaml.safe_load(value))
+    if isinstance(files := tree.get("files"), dict):  # null: what a profile extends has it
+        tree["files"] = {name: file for name, file in files.items() if file is not None}
     try:
         return OmniConfig.model_validate(tree)
     except ValidationError as error:

@@ -24,6 +24,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from omni import assets, config
+from omni.errors import StageError
+from omni.models.completions import Completions
+from omni.stages.build import endpoint_of
 
 MIN_PYTHON = (3, 11)
 MIN_MEMORY_GIB = 4
@@ -158,6 +161,22 @@ def check_port(settings: config.OmniConfig) -> Finding:
     return Finding("port", "ok", f"{detail} is free")
 
 
+def check_core(settings: config.OmniConfig) -> Finding:
+    remote = settings.brain.think.core
+    if not isinstance(remote, config.RemoteCoreConfig):
+        return Finding("core", "ok", "on this machine")
+    server = Completions(endpoint_of(remote))
+    try:
+        models = server.models()
+    except StageError as error:
+        advice = f"start it, or see brain.think.core; its key is read from {remote.key_variable}"
+        return Finding("core", "fail", error.message, advice)
+    if models and remote.model not in models:
+        known = ", ".join(models[:5])
+        return Finding("core", "note", f"it names {known}, not {remote.model}", "see its models")
+    return Finding("core", "ok", f"{remote.model} at {server.address}")
+
+
 def check_ray(settings: config.OmniConfig) -> Finding:
     if settings.runtime.kind != "ray":
         return Finding("ray", "ok", "not used by this profile")
@@ -213,6 +232,7 @@ CHECKS: dict[str, Check] = {
     "gpu": check_gpu,
     "cache": check_cache,
     "model files": check_files,
+    "core": check_core,
     "port": check_port,
     "ray": check_ray,
     "audio": check_audio,

@@ -49,6 +49,15 @@ class Step:
     cached_tokens: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Failure:
+    """A request that came to nothing, for a reason that is no concern of others'."""
+
+    session_id: str
+    request_id: str
+    error: StageError
+
+
 class Core(Protocol):
     """Called from one thread. A session exists from its first `submit` or `fork`."""
 
@@ -84,7 +93,7 @@ class Core(Protocol):
     def cached_tokens(self, session_id: str) -> int:
         """Tokens of the session's context that need not be computed again."""
 
-    def step(self) -> list[Step]:
+    def step(self) -> Sequence[Step | Failure]:
         """One bounded piece of work for every session that waits, in one batch.
 
         Raises:

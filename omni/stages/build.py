@@ -3,14 +3,16 @@
 The one place that knows both the settings and the models; stages are given ready parts.
 """
 
+import os
 from pathlib import Path
 from typing import Literal
 
 from omni import assets
-from omni.config import OmniConfig
+from omni.config import OmniConfig, RemoteCoreConfig
 from omni.dialog.clauses import ClauseSplitter
 from omni.errors import ConfigError
 from omni.media.pictures import PictureLimits
+from omni.models.completions import Endpoint
 from omni.models.core import Core
 from omni.stages.base import Stage
 from omni.stages.hear import HearStage
@@ -38,7 +40,8 @@ def build_stage(config: OmniConfig, name: StageName) -> Stage:
     brain = config.brain
     if name not in stage_names(config):
         raise ConfigError(f"the {brain.kind} brain has no stage {name}", param="brain")
-    if brain.kind == "stub":
+    is_remote = name == "think" and isinstance(brain.think.core, RemoteCoreConfig)
+    if brain.kind == "stub" and not is_remote:
         return stub_stage(name, brain.stub)
     match name:
         case "vad":
@@ -82,8 +85,10 @@ def prepare(config: OmniConfig) -> None:
         _converted(config)
 
 
-def _core_name(config: OmniConfig) -> Literal["torch", "llama"]:
+def _core_name(config: OmniConfig) -> Literal["torch", "llama", "remote"]:
     name = config.brain.think.core
+    if isinstance(name, RemoteCoreConfig):
+        return "remote"
     if name != "auto":
         return name
     import torch
@@ -104,6 +109,10 @@ def _converted(config: OmniConfig) -> Path:
 def _core(config: OmniConfig) -> Core:
     # Imported here, in the stage that needs it: the other actors stay small.
     think = config.brain.think
+    if isinstance(think.core, RemoteCoreConfig):
+        from omni.models.remote_core import RemoteCore
+
+        return RemoteCore(endpoint_of(think.core), think.num_slots, think.core.parameters)
     if _core_name(config) == "llama":
         from omni.models.embedded.llama import LlamaCore
 
@@ -117,6 +126,13 @@ def _core(config: OmniConfig) -> Core:
     torch.set_num_threads(think.num_threads)
     model, tokenizer = gguf.load(_converted(config))
     return TorchCore(model, tokenizer, think.num_slots, think.context_tokens)
+
+
+def endpoint_of(remote: RemoteCoreConfig) -> Endpoint:
+    """Where the core is, with its key from this process's environment."""
+    key = os.environ.get(remote.key_variable)
+    limits_s = (remote.connect_timeout_s, remote.silence_timeout_s)
+    return Endpoint(remote.base_url, remote.model, key, *limits_s)
 
 
 def _voice(config: OmniConfig) -> Synthesiser:

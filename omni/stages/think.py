@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from omni.dialog.tdm import Group, Multiplexer
 from omni.errors import OmniError
-from omni.models.core import Core, Request, Step
+from omni.models.core import Core, Failure, Request, Step
 from omni.types import (
     Chunk,
     Fence,
@@ -75,7 +75,11 @@ class ThinkStage:
                 out.append(_failed(chunk, error))
         if self._core.has_work():
             for step in self._core.step():
-                out += self._token(self._contexts[step.session_id], step)
+                context = self._contexts[step.session_id]
+                if isinstance(step, Failure):
+                    out += self._lost(context, step)
+                else:
+                    out += self._token(context, step)
         return out
 
     def _accept(self, context: _Context, chunk: Chunk) -> None:
@@ -133,6 +137,14 @@ class ThinkStage:
             prompt.temperature,
         )
         self._core.submit(request)
+
+    def _lost(self, context: _Context, failure: Failure) -> list[Chunk]:
+        prompt = context.prompt
+        if prompt is None or failure.request_id != prompt.response_id:
+            return []
+        log.warning(failure.error.message, extra={"session": failure.session_id})
+        context.prompt, context.messages = None, ()
+        return [_failed(prompt, failure.error)]
 
     def _token(self, context: _Context, step: Step) -> list[Chunk]:
         prompt = context.prompt

@@ -91,3 +91,11 @@ def test_a_check_that_breaks_is_a_finding(
 @pytest.mark.ray
 def test_ray_starts() -> None:
     assert examine("ray", config.OmniConfig()).state == "ok"
+
+
+def test_a_model_server_that_is_not_there_is_told() -> None:
+    settings = config.load("remote-llm", ["brain.think.core.base_url=http://127.0.0.1:1/v1"])
+    finding = examine("core", settings)
+    assert finding.state == "fail"
+    assert "127.0.0.1:1" in finding.detail
+    assert "OPENAI_API_KEY" in finding.advice
