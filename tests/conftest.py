@@ -3,6 +3,7 @@
 import os
 import shutil
 
+import hypothesis
 import pytest
 
 from omni import assets, config
@@ -11,6 +12,10 @@ from omni.errors import AssetError
 # Tests never ask a model hub for anything, nor report to anyone.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+# No test is timed: how long an example takes is this machine's business.
+hypothesis.settings.register_profile("omni", deadline=None)
+hypothesis.settings.load_profile("omni")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from actors.wire import MAX_FRAME_BYTES, MESSAGES, Credit, FrameError, Hello, Message, encode, read
@@ -57,7 +57,6 @@ def arrays(dtype: np.dtype[Any]) -> st.SearchStrategy[Any]:
 
 
 messages = st.one_of(*map(values, MESSAGES))
-untimed = settings(deadline=None)
 
 
 def parts(value: Any) -> Any:
@@ -91,14 +90,12 @@ def test_every_chunk_can_travel() -> None:
     assert kinds - {Chunk} == set(MESSAGES) - {Hello, Credit}
 
 
-@untimed
 @given(st.lists(messages, max_size=3))
 def test_messages_arrive_as_they_were_sent(sent: list[Message]) -> None:
     received = read_all(b"".join(map(encode, sent)))
     assert parts(tuple(received)) == parts(tuple(sent))
 
 
-@untimed
 @given(st.sampled_from([320, 0]))
 def test_arrays_arrive_read_only_and_aligned(num_samples: int) -> None:
     (chunk,) = read_all(encode(AudioChunk("s", 0, 0, 0, np.zeros(num_samples, np.float32))))
@@ -107,7 +104,6 @@ def test_arrays_arrive_read_only_and_aligned(num_samples: int) -> None:
     assert chunk.samples.flags.aligned
 
 
-@untimed
 @given(st.binary(max_size=200))
 @example(b"\x02\x00\x00\x00\x00\x02\x00\x00\x00\x91\x91")
 def test_junk_is_refused_or_is_a_message(junk: bytes) -> None:
@@ -117,7 +113,6 @@ def test_junk_is_refused_or_is_a_message(junk: bytes) -> None:
         return
 
 
-@untimed
 @given(messages, st.data())
 def test_a_damaged_frame_is_refused_or_is_a_message(message: Message, data: st.DataObject) -> None:
     frame = bytearray(encode(message))
@@ -128,7 +123,6 @@ def test_a_damaged_frame_is_refused_or_is_a_message(message: Message, data: st.D
         return
 
 
-@untimed
 @given(messages, st.data())
 def test_a_cut_frame_is_refused(message: Message, data: st.DataObject) -> None:
     frame = encode(message)

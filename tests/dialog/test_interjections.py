@@ -273,7 +273,7 @@ ACTS: dict[str, Act] = {
 }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.sampled_from(sorted(ACTS)), max_size=6),
     st.integers(0, 40),

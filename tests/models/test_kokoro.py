@@ -2,7 +2,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from omni import assets
@@ -19,7 +19,6 @@ SPELT = st.lists(
 SENTENCE = "Sure, I can help you with that."
 
 
-@settings(deadline=None)  # the first call reads the dictionaries
 @given(st.text(max_size=40))
 def test_the_words_of_a_text_are_its_pieces_in_order(text):
     assert [word.text for word in pronounce(text)] == text.split()

@@ -328,9 +328,7 @@ JSON = st.recursive(
 
 
 @given(data=st.data())
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_nonsense_ends_a_session(desk: Desk, data: st.DataObject) -> None:
     """Every event, with fields replaced, removed and added at random."""
     event = json.loads(json.dumps(data.draw(st.sampled_from([*EVENTS, update(**WHOLE_SESSION)]))))

@@ -8,7 +8,7 @@ import numpy as np
 import psutil
 import pytest
 from aiortc.rtp import RtpPacket
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -73,7 +73,6 @@ def test_a_huge_picture_is_refused_before_memory_is_taken(codec: Codec) -> None:
         frame.decode()
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -50,7 +50,7 @@ def official(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     hift = load_file(PLAIN / "hift.safetensors")
     torch.save({f"generator.{name}": t for name, t in hift.items()}, tmp_path / "hift.pt")
     tree = json.loads((PLAIN / "config.json").read_text())
-    monkeypatch.setattr("omni.models.minicpmo.flow_yaml._HIFT", tree["hift"])
+    monkeypatch.setattr("omni.models.minicpmo.flow_yaml.HIFT", tree["hift"])
     return tmp_path
 
 
