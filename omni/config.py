@@ -218,6 +218,15 @@ class BrainConfig(Section):
     stub: StubConfig = StubConfig()
 
 
+class ToolsConfig(Section):
+    """Functions that replies may call."""
+
+    result_hint: str = Field(
+        "Tell the user what the tool answered, in one short spoken sentence.",
+        description="shown to the model after a tool's answer, lest it call again; empty: none",
+    )
+
+
 class OmniConfig(Section):
     server: ServerConfig = ServerConfig()
     runtime: RuntimeConfig = RuntimeConfig()
@@ -225,6 +234,7 @@ class OmniConfig(Section):
     turn: TurnConfig = TurnConfig()
     deadlines: DeadlineConfig = DeadlineConfig()
     brain: BrainConfig = BrainConfig()
+    tools: ToolsConfig = ToolsConfig()
     cache_dir: Path = Field(Path("~/.cache/omni"), description="where model files are kept")
     files: dict[str, ModelFile] = Field({}, description="model files of this profile, by name")
 

@@ -7,7 +7,7 @@ no state is kept twice. Ids are the session's; times are ms of the user's audio 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from omni.types import Finish, Samples, Thing, Word
+from omni.types import Finish, Samples, Thing, Tool, Word
 
 # ---- what the conversation consists of
 
@@ -23,11 +23,34 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Mcp:
+    """What an item about an MCP server has beside an item's common fields.
+
+    `tools`: as the server lists them. `reason`: why a call was not approved. `approval_id`: the
+    request for approval that this answers, or that led to this call.
+    """
+
+    server: str
+    tools: tuple[Tool, ...] = ()
+    approval_id: str | None = None
+    is_approved: bool = False
+    reason: str | None = None
+    error: tuple[Literal["protocol_error", "tool_execution_error", "http_error"], str] | None = None
+
+
+ItemKind = Literal[
+    "message", "function_call", "function_call_output", "mcp_list_tools", "mcp_call",
+    "mcp_approval_request", "mcp_approval_response", "mcp_output",
+]  # fmt: skip
+"""`mcp_output` is what an MCP call came to, at its place in time; clients see it in the call."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Item:
     """A conversation item: a message, a call of a tool, or what the tool answered."""
 
     item_id: str
-    kind: Literal["message", "function_call", "function_call_output"]
+    kind: ItemKind
     role: Literal["system", "user", "assistant"] | None = None
     status: Literal["in_progress", "completed", "incomplete"] = "completed"
     parts: tuple[Part, ...] = ()
@@ -35,6 +58,7 @@ class Item:
     tool_name: str | None = None
     arguments: str | None = None
     output: str | None = None
+    mcp: Mcp | None = None
 
     @property
     def text(self) -> str:
@@ -98,14 +122,18 @@ class TranscriptFailed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ItemAdded:
+    """`response_id`: the reply that made it."""
+
     item: Item
     previous_item_id: str | None
+    response_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ItemDone:
     item: Item
     previous_item_id: str | None
+    response_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,7 +160,8 @@ class ItemRetrieved:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ResponseStarted:
-    """A reply has begun; nothing speculative is ever announced. `modality` of its one item."""
+    """A reply has begun; nothing speculative is ever announced. `item_id` and `modality` are of its
+    message, if there will be one: a reply may consist of calls."""
 
     response_id: str
     item_id: str
@@ -148,6 +177,14 @@ class ResponseText:
     response_id: str
     item_id: str
     delta: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ResponseCall:
+    """The reply calls a tool; the item holds the whole call."""
+
+    response_id: str
+    item: Item
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -187,11 +224,12 @@ class Usage:
 class ResponseDone:
     """The reply has been generated (completed), cut off (cancelled) or lost (failed).
 
-    `item` is its message as it stands in the history, cut to what was heard if cancelled.
+    `items` are its message, if it has one, as it stands in the history, cut to what was heard if
+    cancelled, and then its calls.
     """
 
     response_id: str
-    item: Item
+    items: tuple[Item, ...]
     status: Literal["completed", "cancelled", "incomplete", "failed"]
     reason: Literal["turn_detected", "client_cancelled", "max_output_tokens"] | None = None
     finish: Finish | None = None
@@ -199,6 +237,11 @@ class ResponseDone:
     timings: Timings = field(default_factory=Timings)
     error_code: str | None = None
     error_message: str | None = None
+
+    @property
+    def item(self) -> Item:
+        """Its first item: its message, if it has one."""
+        return self.items[0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -244,6 +287,6 @@ class Failed:
 Event = (
     SpeechStarted | SpeechStopped | InputCommitted | InputCleared | TranscriptDelta
     | TranscriptDone | TranscriptFailed | ItemAdded | ItemDone | ItemDeleted | ItemTruncated
-    | ItemRetrieved | ResponseStarted | ResponseText | ResponseAudio | ResponseDone
+    | ItemRetrieved | ResponseStarted | ResponseText | ResponseCall | ResponseAudio | ResponseDone
     | PlayoutStarted | PlayoutStopped | PlayoutCleared | PictureSeen | Failed
 )  # fmt: skip

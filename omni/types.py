@@ -154,13 +154,36 @@ class Seen(Chunk):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Tool:
+    """A function that the core may call. `parameters`: its JSON schema, as text. `server`: the
+    label of the MCP server that runs it, and there it is called `remote_name`; else the client
+    does."""
+
+    name: str
+    description: str
+    parameters: str = "{}"
+    server: str = ""
+    remote_name: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ToolCall:
+    """A call that was made; `arguments` is a JSON object's text."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Message:
-    """One message of the prompt, in the chat template's terms."""
+    """One message of the prompt, in the chat template's terms. `calls`: what an assistant called
+    after its words; `call_id`: which call a tool answers."""
 
     role: Literal["system", "user", "assistant", "tool"]
     text: str
+    calls: tuple[ToolCall, ...] = ()
     call_id: str | None = None
-    tool_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,7 +199,7 @@ class Prompt(Chunk):
     """The whole context of one reply. The core re-uses the longest prefix it has cached, so a
     history that was cut to what was heard cuts the KV cache by itself, and a restarted core loses
     nothing. `max_tokens=0` only prefills. `prefix` is a reply begun earlier, to be continued.
-    `speech=None`: written reply only."""
+    `speech=None`: written reply only. `tools`: what the reply may call."""
 
     response_id: str
     messages: tuple[Message, ...]
@@ -184,6 +207,7 @@ class Prompt(Chunk):
     temperature: float
     speech: SpeechOptions | None
     prefix: str = ""
+    tools: tuple[Tool, ...] = ()
 
 
 Finish = Literal["stop", "length"]
@@ -191,7 +215,8 @@ Finish = Literal["stop", "length"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Token(Chunk):
-    """The next piece of a reply's text; the last one says why it ended and what it cost."""
+    """The next piece of a reply's text; the last one says why it ended and what it cost.
+    `is_pause`: no more words for a while, so what there is can be spoken."""
 
     response_id: str
     index: int
@@ -201,6 +226,16 @@ class Token(Chunk):
     prompt_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
+    is_pause: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Called(Chunk):
+    """The reply calls a tool: `arguments`, a JSON object's text, fit its schema."""
+
+    response_id: str
+    tool: Tool
+    arguments: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -268,6 +303,7 @@ DESTINATIONS: Final[dict[type[Chunk], tuple[Receiver, ...]]] = {
     Seen: ("think", "gateway"),
     Prompt: ("think",),
     Token: ("speak", "gateway"),
+    Called: ("gateway",),
     Say: ("speak",),
     Speech: ("gateway",),
     Fence: STAGES,
@@ -275,7 +311,7 @@ DESTINATIONS: Final[dict[type[Chunk], tuple[Receiver, ...]]] = {
 }
 """Who receives what: the whole wiring of the pipeline, the same for every runtime."""
 
-REPLY_CHUNKS: Final = (Prompt, Token, Say, Speech)
+REPLY_CHUNKS: Final = (Prompt, Token, Called, Say, Speech)
 """The chunks that a raised epoch makes stale."""
 
 

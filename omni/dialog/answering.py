@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from omni.config import OmniConfig
-from omni.dialog.history import History
+from omni.dialog.history import CHARS_PER_TOKEN, History
+from omni.dialog.messages import UNANSWERED
 from omni.dialog.options import default_options
 from omni.dialog.outbox import Outbox
 from omni.dialog.reply import ReplyOptions
 from omni.dialog.replying import Replying
 from omni.dialog.sight import Sight
+from omni.dialog.tools import ToolOptions
 from omni.dialog.turn import Turn
 from omni.errors import ProtocolError
 from omni.types import Message, Prompt, SpeechOptions
@@ -28,6 +30,7 @@ class ResponseRequest:
     modality: Literal["audio", "text"] | None = None
     voice: str | None = None
     max_output_tokens: int | None = None
+    tools: ToolOptions | None = None
     metadata: dict[str, str] | None = None
 
 
@@ -53,17 +56,24 @@ class Answering:
         self._replying = replying
         self._sight = sight
         self._context_tokens = config.brain.think.context_tokens
+        self._result_hint = config.tools.result_hint
         self._wanted: deque[ResponseRequest] = deque()  # asked for while something is awaited
         self.options = default_options(config)  # changeable; they hold from the next reply on
 
     def warm_up(self) -> None:
         """Let the core take in the context there is, before anybody waits for it."""
         messages = self._messages(None)
-        self._out.send(Prompt(*self._out.stamp, "", messages, 0, 0.0, None))
+        tools = self.options.tools.offered
+        self._out.send(Prompt(*self._out.stamp, "", messages, 0, 0.0, None, tools=tools))
 
     def respond(self, request: ResponseRequest, *, is_awaiting: bool) -> None:
-        """Make a reply, now or when what is awaited is there. Raises ProtocolError if one is
-        being made already."""
+        """Make a reply: now, or when what is awaited is there, or, to a tool's answer, when the
+        present one is over. Raises ProtocolError if one is being made already."""
+        last = self._history.last()
+        is_result = last is not None and last.kind == "function_call_output"
+        if self._replying.is_active and is_result and not self._wanted:
+            self._wanted.append(request)
+            return
         if self._replying.is_active or self._wanted:
             raise ProtocolError(
                 f"conversation already has an active response: {self._replying.response_id}",
@@ -109,10 +119,12 @@ class Answering:
             self._begin(request, self._messages(request.instructions), turn.speech_end_ms)
             self._replying.release()
 
-    def drop_held(self) -> None:
+    def drop_held(
+        self, reason: Literal["turn_detected", "client_cancelled"] = "turn_detected"
+    ) -> None:
         """The turn was none, or goes on: what was prepared for it is void."""
         if self._replying.is_held:
-            self._replying.interrupt("turn_detected")
+            self._replying.interrupt(reason)
 
     def announce(self, text: str) -> None:
         """Say something that nobody asked for just now."""
@@ -122,14 +134,20 @@ class Answering:
 
     def _respond(self, request: ResponseRequest) -> None:
         self._sight.heed(self._history.last(), self._history)
-        self._replying.interrupt("client_cancelled")  # a held one gives way
+        self.drop_held("client_cancelled")  # the tail of one that is over is heard out
         now_ms = self._out.clock.now_ms()
-        self._begin(request, self._messages(request.instructions), now_ms)
+        self._begin(request, self._messages_to_answer(request.instructions), now_ms)
         self._replying.release()
 
     def _messages(self, instructions: str | None) -> tuple[Message, ...]:
         budget = self._context_tokens - self.options.max_output_tokens
+        budget -= self.options.tools.num_chars // CHARS_PER_TOKEN
         return self._history.messages(instructions or self.options.instructions, budget)
+
+    def _messages_to_answer(self, instructions: str | None) -> tuple[Message, ...]:
+        messages, hint = self._messages(instructions), self._result_hint
+        is_answered = messages[-1].role == "tool" and messages[-1].text != UNANSWERED
+        return (*messages, Message("system", hint)) if is_answered and hint else messages
 
     def _begin(
         self, request: ResponseRequest, messages: tuple[Message, ...], speech_end_ms: float
@@ -148,4 +166,5 @@ class Answering:
             request.max_output_tokens or options.max_output_tokens,
             options.temperature,
             request.metadata,
+            request.tools or options.tools,
         )

@@ -7,6 +7,7 @@ cannot show the model a word that was not.
 from dataclasses import replace
 from typing import Literal
 
+from omni.dialog.messages import messages_of, size_of
 from omni.errors import ProtocolError
 from omni.events import Item
 from omni.media.script import Script
@@ -47,7 +48,7 @@ class History:
             code, param = "item_create_invalid_item_id", "previous_item_id"
             index = self._index(previous_item_id, code, param) + 1
         self._items.insert(index, item)
-        return self._items[index - 1].item_id if index else None
+        return self._before(index)
 
     def get(self, item_id: str, code: str = "item_retrieve_invalid_item_id") -> Item:
         return self._items[self._index(item_id, code)]
@@ -56,10 +57,13 @@ class History:
         """Put a newer version of an item in its place; returns the id before it."""
         index = self._index(item.item_id, "item_retrieve_invalid_item_id")
         self._items[index] = item
-        return self._items[index - 1].item_id if index else None
+        return self._before(index)
 
     def delete(self, item_id: str) -> None:
-        del self._items[self._index(item_id, "item_delete_invalid_item_id")]
+        item = self._items.pop(self._index(item_id, "item_delete_invalid_item_id"))
+        if item.mcp and item.call_id:
+            own = ("mcp_output", item.call_id)
+            self._items = [i for i in self._items if (i.kind, i.call_id) != own]
         self._asides.pop(item_id, None)
         self._scripts.pop(item_id, None)
 
@@ -79,7 +83,7 @@ class History:
         return item_id in self._asides
 
     def last(self) -> Item | None:
-        return self._items[-1] if self._items else None
+        return next((item for item in reversed(self._items) if item.kind != "mcp_output"), None)
 
     def messages(self, instructions: str, max_tokens: int) -> tuple[Message, ...]:
         """The prompt: instructions, then as many of the newest messages as fit in `max_tokens`.
@@ -88,11 +92,8 @@ class History:
         """
         kept: list[Message] = []
         budget = max_tokens * CHARS_PER_TOKEN - len(instructions)
-        for item in reversed(self._items):
-            message = _message(item, self._marker, self._asides.get(item.item_id, ""))
-            if message is None:
-                continue
-            budget -= len(message.text) + 4 * CHARS_PER_TOKEN
+        for message in reversed(messages_of(self._items, self._marker, self._asides)):
+            budget -= size_of(message) + 4 * CHARS_PER_TOKEN
             if budget < 0 and kept:
                 break
             kept.append(message)
@@ -101,6 +102,11 @@ class History:
             while kept and kept[0].role != "user":
                 kept.pop(0)
         return (Message("system", instructions), *kept)
+
+    def _before(self, index: int) -> str | None:
+        """The id of the item before, among those that clients know of."""
+        known = (i.item_id for i in reversed(self._items[:index]) if i.kind != "mcp_output")
+        return next(known, None)
 
     def has(self, item_id: str) -> bool:
         return any(item.item_id == item_id for item in self._items)
@@ -116,14 +122,3 @@ def with_text(item: Item, text: str, status: Status) -> Item:
     """The message with its first part's words replaced."""
     parts = (replace(item.parts[0], text=text), *item.parts[1:])
     return replace(item, parts=parts, status=status)
-
-
-def _message(item: Item, marker: str, aside: str) -> Message | None:
-    if item.kind == "function_call":
-        return Message("assistant", item.arguments or "{}", item.call_id, item.tool_name)
-    if item.kind == "function_call_output":
-        return Message("tool", item.output or "", item.call_id)
-    was_cut_off = item.role == "assistant" and item.status == "incomplete"
-    text = item.text + marker if was_cut_off and item.text else item.text
-    text = f"{text} {aside}" if aside and text else text or aside
-    return Message(item.role or "user", text) if text else None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from omni.config import OmniConfig
+from omni.dialog.tools import NO_TOOLS, ToolOptions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +32,7 @@ class SessionOptions:
     turn_detection: TurnDetection | None
     max_output_tokens: int
     temperature: float
+    tools: ToolOptions = NO_TOOLS
 
 
 def default_options(config: OmniConfig) -> SessionOptions:

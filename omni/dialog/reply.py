@@ -1,11 +1,13 @@
 """What is known of one reply: how it is to be made, how far it has come, what became of it."""
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
+from omni.dialog.tools import NO_TOOLS, ToolOptions
 from omni.events import Item, Part, ResponseDone, Timings, Usage
 from omni.media.playout import RATE_HZ, Playout
-from omni.types import Message, Prompt, SpeechOptions, Token
+from omni.types import Called, Message, Prompt, SpeechOptions, Token
 
 Status = Literal["completed", "cancelled", "incomplete", "failed"]
 Reason = Literal["turn_detected", "client_cancelled", "max_output_tokens"]
@@ -20,6 +22,7 @@ class ReplyOptions:
     max_tokens: int
     temperature: float
     metadata: dict[str, str] | None = None
+    tools: ToolOptions = NO_TOOLS
 
 
 class Reply:
@@ -44,15 +47,23 @@ class Reply:
         self.timings = Timings()
         part = Part("output_audio" if options.modality == "audio" else "output_text", text="")
         self.item = Item(item_id, "message", "assistant", "in_progress", (part,))
+        self.has_message = False  # the user was told of `item`
+        self.waiting_calls: deque[Called] = deque()  # written, and not told yet
+        self.calls: list[Item] = []
 
     @property
     def is_spoken(self) -> bool:
         return self.options.modality == "audio"
 
     @property
+    def has_calls(self) -> bool:
+        return bool(self.calls or self.waiting_calls)
+
+    @property
     def is_over(self) -> bool:
         """Nothing more will come of it."""
-        if self.is_spoken:
+        is_silent = self.has_calls and not self.text.strip()
+        if self.is_spoken and not is_silent:
             return self.playout.is_drained
         return self.last_token is not None
 
@@ -69,7 +80,7 @@ def done_event(reply: Reply, status: Status, reason: Reason | None) -> ResponseD
     )
     return ResponseDone(
         reply.response_id,
-        reply.item,
+        (*([reply.item] if reply.has_message else []), *reply.calls),
         status,
         reason,
         token.finish if token else None,
@@ -90,5 +101,6 @@ def prompt_for(reply: Reply, stamp: tuple[str, int, int]) -> Prompt:
         options.max_tokens,
         options.temperature,
         options.speech if reply.is_spoken else None,
-        prefix=reply.text,
+        prefix=reply.text or options.tools.opening,
+        tools=options.tools.offered,
     )

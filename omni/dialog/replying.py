@@ -11,21 +11,19 @@ from typing import Literal
 from omni.config import OmniConfig
 from omni.dialog.history import History, with_text
 from omni.dialog.outbox import Outbox
-from omni.dialog.reply import Reason, Reply, ReplyOptions, Status, done_event, prompt_for
+from omni.dialog.reply import Reply, ReplyOptions, prompt_for
+from omni.dialog.reply_items import ReplyItems
 from omni.dialog.voice import Voice
 from omni.events import (
-    ItemAdded,
-    ItemDone,
     ItemTruncated,
     PlayoutCleared,
     PlayoutStarted,
     PlayoutStopped,
     ResponseAudio,
-    ResponseStarted,
     ResponseText,
 )
 from omni.media.playout import RATE_HZ, Playout
-from omni.types import Message, Say, Speech, StageReport, Token
+from omni.types import Called, Message, Say, Speech, StageReport, Token
 
 
 class Replying:
@@ -40,6 +38,7 @@ class Replying:
         self._history = history
         self._deadlines = config.deadlines
         self._lead_ms = config.audio.lead_ms
+        self._items = ReplyItems(outbox, history)
         self.voice = Voice(outbox.clock, config.turn.overlap)
         self._reply: Reply | None = None
         self._speech_end_ms = 0.0
@@ -93,23 +92,11 @@ class Replying:
             return
         reply.state = "active"
         self._mark(reply, "end_of_turn_ms")
-        options, item = reply.options, reply.item
-        self._out.emit(
-            ResponseStarted(
-                reply.response_id,
-                item.item_id,
-                options.modality,
-                options.speech.voice,
-                options.metadata,
-            )
-        )
-        self._out.emit(ItemAdded(item, self._history.add(item)))
-        if reply.is_spoken:
-            self._history.keep_script(item.item_id, reply.playout.script)
+        self._items.begin(reply)
         self.tick()
 
-    def receive(self, chunk: Token | Speech) -> None:
-        """Take in what the core wrote or the voice spoke; stale pieces are ignored."""
+    def receive(self, chunk: Token | Called | Speech) -> None:
+        """Take in what the core wrote or called or the voice spoke; stale pieces are ignored."""
         reply = self._reply
         if reply is None or chunk.epoch < self._out.epoch:
             return
@@ -119,6 +106,9 @@ class Replying:
         if isinstance(chunk, Speech):
             self._mark(reply, "first_clause_ms")
             reply.playout.push(chunk)
+        elif isinstance(chunk, Called):
+            self._mark(reply, "first_token_ms")
+            reply.waiting_calls.append(chunk)
         else:
             self._mark(reply, "first_token_ms")
             reply.text, reply.cost = reply.text + chunk.text, chunk
@@ -133,7 +123,8 @@ class Replying:
         if report.state == "restored":
             self._resume(reply)
         elif report.state == "failed":
-            self._apologise(reply, "stage_failed", f"{report.stage} failed")
+            reason = report.message or f"{report.stage} failed"
+            self._apologise(reply, "stage_failed", reason)
 
     def tick(self) -> None:
         """Release what is due, notice what is over or overdue. Called every 20 ms."""
@@ -146,6 +137,9 @@ class Replying:
                 self._drop_tail()
             return
         if reply.state == "active":
+            self._items.tell_calls(reply)
+            if reply.text.strip():
+                self._items.open_message(reply)
             if reply.is_spoken:
                 self._release_audio(reply, now_ms)
             else:
@@ -173,8 +167,8 @@ class Replying:
         item = with_text(reply.item, heard, "incomplete")
         if reply.state == "active":
             reply.item = item
-            self._done(reply, "cancelled", reason)
-        else:
+            self._items.end(reply, "cancelled", reason)
+        elif reply.has_message:
             self._history.replace(item)
         if reply.playout.released_samples:
             self._out.emit(PlayoutCleared(reply.response_id))
@@ -213,6 +207,14 @@ class Replying:
         if reply.is_spoken:
             self._say(reply, reply.text[len(reply.playout.text) :])
         if reply.last_token is None:
+            self._go_on(reply)
+
+    def _go_on(self, reply: Reply) -> None:
+        """Have the rest of the text made; a call that was made is its end."""
+        if reply.has_calls:
+            stamp = (*self._out.stamp, reply.response_id)
+            reply.last_token = Token(*stamp, 0, "", reply.options.speech, "stop")
+        else:
             self._prompt(reply)
 
     def _apologise(self, reply: Reply, code: str, message: str) -> None:
@@ -223,7 +225,7 @@ class Replying:
         if reply.state == "held":
             self.release()
         if is_second_failure or not reply.is_spoken:
-            self._done(reply, "failed")
+            self._items.end(reply, "failed")
             self._leave()
             return
         apology = f" {self._deadlines.apology}"
@@ -254,21 +256,15 @@ class Replying:
         reply.item = with_text(reply.item, text.strip(), "completed")
         cut_short = reply.last_token is not None and reply.last_token.finish == "length"
         if reply.error:
-            self._done(reply, "failed")
+            self._items.end(reply, "failed")
         elif cut_short:
-            self._done(reply, "incomplete", "max_output_tokens")
+            self._items.end(reply, "incomplete", "max_output_tokens")
         else:
-            self._done(reply, "completed")
-        if reply.is_spoken:
+            self._items.end(reply, "completed")
+        if reply.is_spoken and reply.has_message:
             reply.state = "playing"
         else:
             self._leave()
-
-    def _done(self, reply: Reply, status: Status, reason: Reason | None = None) -> None:
-        if reply.item.status == "in_progress":
-            reply.item = with_text(reply.item, reply.item.text, "incomplete")
-        self._out.emit(ItemDone(reply.item, self._history.replace(reply.item)))
-        self._out.emit(done_event(reply, status, reason))
 
     def _drop_tail(self) -> None:
         """The finished reply has been heard, or gives way to the next one."""

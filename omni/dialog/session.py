@@ -32,6 +32,7 @@ from omni.events import (
 )
 from omni.types import (
     Activity,
+    Called,
     Chunk,
     Heard,
     Samples,
@@ -97,7 +98,7 @@ class Session:
                 self._listening.hint(chunk)
             case Heard():
                 self._listening.heard(chunk)
-            case Token() | Speech():
+            case Token() | Called() | Speech():
                 self._replying.receive(chunk)
             case Seen():
                 self._sight.seen(chunk)
@@ -116,10 +117,10 @@ class Session:
 
     def update(self, options: SessionOptions) -> None:
         """Adopt new options; they hold from the next reply on."""
-        has_new_instructions = options.instructions != self.options.instructions
+        before = self.options
         self._listening.configure(options)
         self._answering.options = options
-        if has_new_instructions:
+        if options.instructions != before.instructions or options.tools is not before.tools:
             self._answering.warm_up()
 
     def commit(self) -> None:

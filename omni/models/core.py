@@ -4,9 +4,11 @@ Hides which runtime writes the words. Law: what a session gets never depends on 
 on who else is served, only on its request.
 """
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from omni.errors import StageError
 
@@ -14,6 +16,8 @@ ChatMessage = Mapping[str, Any]
 """One message as chat templates read it: `role`, `content`, perhaps `tool_calls`."""
 
 FinishReason = Literal["stop", "length"]
+
+_CONTROL: Final = re.compile(r"<(?=\||/?tool)")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,12 +122,9 @@ def check_prompt(ids: Sequence[int], context_tokens: int) -> None:
         )
 
 
-def plain(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
-    """The messages with `<|` in their text broken up, so that nothing a user says or a tool
-    returns can be read as a control token and open a turn of its own."""
-    return [
-        {**m, "content": m["content"].replace("<|", "< |")}
-        if isinstance(m.get("content"), str)
-        else dict(m)
-        for m in messages
-    ]
+def plain(values: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Messages or tools with control tokens in their text broken up, so that nothing a user says or
+    a tool returns can open a turn, call a tool or answer for one."""
+    text = json.dumps(list(values), ensure_ascii=False)
+    broken: list[dict[str, Any]] = json.loads(_CONTROL.sub("< ", text))
+    return broken

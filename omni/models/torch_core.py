@@ -4,6 +4,7 @@ Hides scheduling and sampling. Law: greedy or seeded, a reply is the same whatev
 up to the arithmetic of batched float sums (int8 activations share their scale across a batch).
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,8 +41,8 @@ class TorchCore:
         self, messages: Sequence[ChatMessage], tools: Sequence[Mapping[str, Any]] = ()
     ) -> list[int]:
         ids: list[int] = self._tokenizer.apply_chat_template(
-            plain(messages),
-            tools=list(tools) or None,
+            [_parsed(message) for message in plain(messages)],
+            tools=plain(tools) or None,
             add_generation_prompt=True,
             return_dict=False,
         )
@@ -187,6 +188,15 @@ class _Job:
         chances = (values / self.request.temperature).softmax(-1)
         chances[chances.cumsum(-1) - chances > TOP_P] = 0
         return int(ids[torch.multinomial(chances, 1, generator=self._generator)])
+
+
+def _parsed(message: ChatMessage) -> ChatMessage:
+    """Templates write a call's arguments as JSON themselves: they want the object, not its text."""
+    calls = [call["function"] for call in message.get("tool_calls", ())]
+    if not calls:
+        return message
+    parsed = [{**call, "arguments": json.loads(call["arguments"])} for call in calls]
+    return {**message, "tool_calls": [{"type": "function", "function": call} for call in parsed]}
 
 
 def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:

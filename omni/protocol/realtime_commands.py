@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from omni.dialog.answering import ResponseRequest
 from omni.dialog.session import Session
+from omni.dialog.tools import ToolOptions
 from omni.errors import ProtocolError
 from omni.protocol import realtime_requests as wire
 from omni.protocol.realtime_audio import InputAudio
@@ -19,6 +20,7 @@ from omni.protocol.realtime_events import ServerEvent, SessionUpdated
 from omni.protocol.realtime_items import decode_image, from_wire_item
 from omni.protocol.realtime_session import Defaults, merge, token_limit
 from omni.protocol.realtime_state import ViewState
+from omni.protocol.realtime_tools import from_choice, tool_options
 
 CLIENT_EVENTS: Final[TypeAdapter[wire.AnyClientEvent]] = TypeAdapter(wire.ClientEvents)
 
@@ -119,7 +121,16 @@ class Commands:
         if options.max_output_tokens is not None:
             limit = token_limit(options.max_output_tokens, self._defaults)
             request = replace(request, max_output_tokens=limit)
-        return request
+        return replace(request, tools=self._tools(options))
+
+    def _tools(self, options: wire.ResponseOptions) -> ToolOptions | None:
+        """One reply's own tools, or its own choice among the session's."""
+        if options.tools is not None:
+            return tool_options(options.tools, options.tool_choice or "auto", "response.tools")
+        if options.tool_choice is not None:
+            own = self._state.settings.options.tools
+            return replace(own, choice=from_choice(options.tool_choice))
+        return None
 
 
 def parse(text: str | bytes) -> wire.AnyClientEvent:

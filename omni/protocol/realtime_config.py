@@ -4,8 +4,9 @@ Law: what a client may ask for is accepted, known to us or not. Source: openai-p
 types/realtime.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
+from omni.protocol.realtime_tools import WireChoice, WireTool
 from omni.protocol.realtime_wire import Wire
 
 
@@ -68,10 +69,12 @@ class SessionPatch(Wire):
     output_modalities: list[Literal["text", "audio"]] | None = None
     audio: SessionAudio | None = None
     max_output_tokens: int | Literal["inf"] | None = None
+    tools: tuple[WireTool, ...] | None = None
+    tool_choice: WireChoice | None = None
 
 
 class RealtimeSession(Wire):
-    """The settings in effect, all of them. `tools` is empty until the brain can call any."""
+    """The settings in effect, all of them."""
 
     type: Literal["realtime"] = "realtime"
     object: Literal["realtime.session"] = "realtime.session"
@@ -81,8 +84,8 @@ class RealtimeSession(Wire):
     output_modalities: list[Literal["text", "audio"]]
     audio: SessionAudio
     max_output_tokens: int
-    tools: tuple[Any, ...] = ()
-    tool_choice: Literal["auto"] = "auto"
+    tools: tuple[WireTool, ...] = ()
+    tool_choice: WireChoice = "auto"
     truncation: Literal["auto"] = "auto"
 
 

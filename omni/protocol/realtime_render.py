@@ -33,6 +33,7 @@ class Renderer:
             case (
                 events.ResponseStarted()
                 | events.ResponseText()
+                | events.ResponseCall()
                 | events.ResponseAudio()
                 | events.ResponseDone()
             ):
@@ -89,16 +90,16 @@ class Renderer:
         | events.ItemRetrieved,
     ) -> Out:
         match event:
-            case events.ItemAdded(item=item, previous_item_id=previous):
+            case events.ItemAdded(item=item, previous_item_id=previous, response_id=response_id):
                 added = wire.ConversationItemAdded(
                     previous_item_id=previous, item=to_wire_item(item)
                 )
-                if response := self._response_of(item):
-                    return [*response.item_begins(item), added, *response.part_begins()]
+                if response := self._open.get(response_id or ""):
+                    return [*response.item_begins(item), added, *response.part_begins(item)]
                 return [added]
-            case events.ItemDone(item=item, previous_item_id=previous):
+            case events.ItemDone(item=item, previous_item_id=previous, response_id=response_id):
                 done = wire.ConversationItemDone(previous_item_id=previous, item=to_wire_item(item))
-                response = self._response_of(item)
+                response = self._open.get(response_id or "")
                 return [*(response.item_ends(item) if response else []), done]
             case events.ItemRetrieved(item=item):
                 return [wire.ConversationItemRetrieved(item=to_wire_item(item))]
@@ -114,6 +115,7 @@ class Renderer:
         self,
         event: events.ResponseStarted
         | events.ResponseText
+        | events.ResponseCall
         | events.ResponseAudio
         | events.ResponseDone,
     ) -> Out:
@@ -126,15 +128,13 @@ class Renderer:
         match event:
             case events.ResponseText(delta=delta):
                 return response.text(delta)
+            case events.ResponseCall(item=item):
+                return response.call(item)
             case events.ResponseAudio(samples=samples):
                 return response.audio(samples)
             case events.ResponseDone():
                 del self._open[event.response_id]
                 return response.finished(event)
-
-    def _response_of(self, item: events.Item) -> OpenResponse | None:
-        made = (r for r in self._open.values() if r.started.item_id == item.item_id)
-        return next(made, None)
 
     def _playout(
         self, event: events.PlayoutStarted | events.PlayoutStopped | events.PlayoutCleared

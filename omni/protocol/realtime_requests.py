@@ -10,6 +10,7 @@ from pydantic import Field
 
 from omni.protocol.realtime_config import AudioOutput, SessionPatch
 from omni.protocol.realtime_item_wire import WireItem
+from omni.protocol.realtime_tools import WireChoice, WireTool
 from omni.protocol.realtime_wire import Wire
 
 
@@ -79,6 +80,8 @@ class ResponseOptions(Wire):
     output_modalities: list[Literal["text", "audio"]] | None = None
     audio: ResponseAudioOptions | None = None
     max_output_tokens: int | Literal["inf"] | None = None
+    tools: tuple[WireTool, ...] | None = None
+    tool_choice: WireChoice | None = None
     metadata: dict[str, str] | None = None
     conversation: str | None = None
     input: list[Any] | None = None

@@ -33,6 +33,8 @@ class OpenResponse:
         self._conversation_id = state.session_id.replace("sess", "conv", 1)
         has_deltas = started.modality == "audio" and state.transport == "websocket"
         self._encoder = OutputAudio(self._format) if has_deltas else None  # None: sound is RTP
+        self._outputs: list[str] = []  # ids of its items
+        # Its words come before its calls, so its message is its first item.
         self._place: Final = {"response_id": started.response_id, "item_id": started.item_id}
 
     def created(self) -> Out:
@@ -40,12 +42,34 @@ class OpenResponse:
 
     def item_begins(self, item: events.Item) -> Out:
         """Before the conversation is told of the item."""
-        response_id = self.started.response_id
-        return [responses.OutputItemAdded(response_id=response_id, item=to_wire_item(item))]
+        self._outputs.append(item.item_id)
+        place = {"response_id": self.started.response_id, "output_index": self._index(item)}
+        return [responses.OutputItemAdded(**place, item=to_wire_item(item))]
 
-    def part_begins(self) -> Out:
+    def part_begins(self, item: events.Item) -> Out:
         """After the conversation was told of the item."""
+        if item.kind != "message":
+            return []
         return [responses.ContentPartAdded(**self._place, part=self._part(""))]
+
+    def call(self, item: events.Item) -> Out:
+        """A call, whole."""
+        place = {
+            "response_id": self.started.response_id,
+            "item_id": item.item_id,
+            "output_index": self._index(item),
+        }
+        given = item.arguments or "{}"
+        if item.kind == "mcp_call":
+            return [
+                responses.McpArgumentsDelta(**place, delta=given),
+                responses.McpArgumentsDone(**place, arguments=given),
+            ]
+        call_id, name = item.call_id or "", item.tool_name or ""
+        return [
+            responses.FunctionArgumentsDelta(**place, call_id=call_id, delta=given),
+            responses.FunctionArgumentsDone(**place, call_id=call_id, name=name, arguments=given),
+        ]
 
     def text(self, delta: str) -> Out:
         if self.started.modality == "audio":
@@ -59,6 +83,14 @@ class OpenResponse:
 
     def item_ends(self, item: events.Item) -> Out:
         """Before the conversation is told that the item is done."""
+        done = responses.OutputItemDone(
+            response_id=self.started.response_id,
+            output_index=self._index(item),
+            item=to_wire_item(item),
+        )
+        return [*(self._part_ends(item) if item.kind == "message" else []), done]
+
+    def _part_ends(self, item: events.Item) -> Out:
         place, text = self._place, item.text
         ends: Out = []
         if self.started.modality == "audio":
@@ -69,13 +101,14 @@ class OpenResponse:
             ends.append(responses.OutputTranscriptDone(**place, transcript=text))
         else:
             ends.append(responses.OutputTextDone(**place, text=text))
-        ends.append(responses.ContentPartDone(**place, part=self._part(text)))
-        done = responses.OutputItemDone(response_id=place["response_id"], item=to_wire_item(item))
-        return [*ends, done]
+        return [*ends, responses.ContentPartDone(**place, part=self._part(text))]
 
     def finished(self, done: events.ResponseDone) -> Out:
         finished = _finished(self._describe(), done)
         return [responses.ResponseFinished(response=finished), wire.RateLimits()]
+
+    def _index(self, item: events.Item) -> int:
+        return self._outputs.index(item.item_id)
 
     def _part(self, text: str) -> responses.OutputPart:
         if self.started.modality == "audio":
@@ -113,7 +146,7 @@ def _finished(response: responses.Response, done: events.ResponseDone) -> respon
         update={
             "status": done.status,
             "status_details": details,
-            "output": (to_wire_item(done.item),),
+            "output": tuple(to_wire_item(item) for item in done.items),
             "usage": responses.ResponseUsage(
                 total_tokens=usage.input_tokens + usage.output_tokens,
                 input_tokens=usage.input_tokens,

@@ -148,6 +148,39 @@ class OutputAudioDone(PlacedEvent):
     type: Literal["response.output_audio.done"] = "response.output_audio.done"
 
 
+class CallEvent(ServerEvent):
+    """Concerns a call that a response makes."""
+
+    response_id: str
+    item_id: str
+    output_index: int
+
+
+class FunctionArgumentsDelta(CallEvent):
+    type: Literal["response.function_call_arguments.delta"] = (
+        "response.function_call_arguments.delta"
+    )
+    call_id: str
+    delta: str
+
+
+class FunctionArgumentsDone(CallEvent):
+    type: Literal["response.function_call_arguments.done"] = "response.function_call_arguments.done"
+    call_id: str
+    name: str
+    arguments: str
+
+
+class McpArgumentsDelta(CallEvent):
+    type: Literal["response.mcp_call_arguments.delta"] = "response.mcp_call_arguments.delta"
+    delta: str
+
+
+class McpArgumentsDone(CallEvent):
+    type: Literal["response.mcp_call_arguments.done"] = "response.mcp_call_arguments.done"
+    arguments: str
+
+
 class OutputBufferStarted(ServerEvent):
     type: Literal["output_audio_buffer.started"] = "output_audio_buffer.started"
     response_id: str

@@ -24,6 +24,7 @@ from omni.protocol.realtime_config import (
     VoiceId,
 )
 from omni.protocol.realtime_requests import MAX_OUTPUT_TOKENS
+from omni.protocol.realtime_tools import WireChoice, WireTool, tool_options
 
 Number = TypeVar("Number", int, float)
 
@@ -67,6 +68,8 @@ class Settings:
     input_format: AudioFormat
     output_format: AudioFormat
     is_transcribed: bool = True
+    tools: tuple[WireTool, ...] = ()
+    tool_choice: WireChoice = "auto"
 
     def to_wire(self, session_id: str, model: str) -> RealtimeSession | TranscriptionSession:
         """The session object of session.created and session.updated."""
@@ -87,6 +90,8 @@ class Settings:
             output_modalities=[options.modality],
             audio=SessionAudio(input=hears, output=says),
             max_output_tokens=options.max_output_tokens,
+            tools=self.tools,
+            tool_choice=self.tool_choice,
         )
 
     def _transcription(self, model: str) -> Transcription | None:
@@ -134,11 +139,20 @@ def merge(settings: Settings, patch: SessionPatch, defaults: Defaults) -> Settin
     if patch.max_output_tokens is not None:
         limit = token_limit(patch.max_output_tokens, defaults)
         options = replace(options, max_output_tokens=limit)
-    settings = replace(settings, kind=patch.type, options=options)
+    settings = _merge_tools(replace(settings, kind=patch.type, options=options), patch)
     audio = patch.audio or SessionAudio()
     settings = _merge_input(settings, audio.input or AudioInput(), defaults)
     settings = _merge_output(settings, audio.output or AudioOutput(), defaults)
     return _without_replies(settings) if settings.kind == "transcription" else settings
+
+
+def _merge_tools(settings: Settings, patch: SessionPatch) -> Settings:
+    if patch.tools is None and patch.tool_choice is None:
+        return settings
+    tools = settings.tools if patch.tools is None else patch.tools
+    choice = patch.tool_choice or settings.tool_choice
+    options = replace(settings.options, tools=tool_options(tools, choice))
+    return replace(settings, options=options, tools=tools, tool_choice=choice)
 
 
 def token_limit(wanted: int | Literal["inf"], defaults: Defaults) -> int:

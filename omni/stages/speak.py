@@ -71,6 +71,10 @@ class _Reply:
     is_written: bool = False
     num_pieces: int = 0
 
+    def pause(self) -> None:
+        """Nothing more is written for a while: what there is can be said."""
+        self.clauses.extend(self.splitter.finish())
+
 
 class SpeakStage:
     """Args:
@@ -110,6 +114,8 @@ class SpeakStage:
                     self._add(chunk, chunk.speech, chunk.text, chunk.is_last)
                 case Token(speech=SpeechOptions() as speech):
                     self._add(chunk, speech, chunk.text, chunk.finish is not None)
+                    if chunk.is_pause:
+                        self._replies[chunk.session_id].pause()
         due = [reply for reply in self._replies.values() if _is_due(reply)]
         if not due:
             return []
@@ -126,7 +132,7 @@ class SpeakStage:
             self._replies[chunk.session_id] = reply
         reply.clauses.extend(reply.splitter.feed(text))
         if is_last:
-            reply.clauses.extend(reply.splitter.finish())
+            reply.pause()
             reply.is_written = True
 
     def _speak(self, reply: _Reply) -> Speech:

@@ -7,14 +7,17 @@ reply is a template; its sound is a tone of 60 ms a character, so that it can be
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from omni.config import StubConfig
 from omni.stages.base import Stage
+from omni.stages.stub_tools import stub_call
 from omni.types import (
     Activity,
     AudioChunk,
+    Called,
     Chunk,
     Fence,
     Heard,
@@ -133,7 +136,7 @@ class StubThink(StubStage):
     def __init__(self, config: StubConfig) -> None:
         super().__init__(config.think_ms)
         self._config = config
-        self._writing: dict[str, deque[Token]] = {}
+        self._writing: dict[str, deque[Token | Called]] = {}
 
     def has_work(self) -> bool:
         return any(self._writing.values())
@@ -153,28 +156,21 @@ class StubThink(StubStage):
             self._writing[chunk.session_id] = deque(self._write(chunk))
         return []
 
-    def _write(self, prompt: Prompt) -> list[Token]:
-        text = self._config.reply.format(text=prompt.messages[-1].text)[len(prompt.prefix) :]
+    def _write(self, prompt: Prompt) -> list[Token | Called]:
+        stamp = (prompt.session_id, prompt.epoch, prompt.unit_index, prompt.response_id)
+        if call := stub_call(prompt):
+            return [call, Token(*stamp, 0, "", prompt.speech, "stop")]
+        said = next((m.text for m in reversed(prompt.messages) if m.role != "system"), "")
+        text = self._config.reply.format(text=said)[len(prompt.prefix) :]
         pieces = [word if i == 0 else f" {word}" for i, word in enumerate(text.split(" "))]
         kept = pieces[: prompt.max_tokens]
-        finish = "stop" if len(kept) == len(pieces) else "length"
-        stamp = (prompt.session_id, prompt.epoch, prompt.unit_index)
         cost = (sum(len(m.text.split()) for m in prompt.messages), 0)
-        return [
-            Token(*stamp, prompt.response_id, i, piece, prompt.speech, None, *cost, i + 1)
-            for i, piece in enumerate(kept[:-1])
-        ] + [
-            Token(
-                *stamp,
-                prompt.response_id,
-                len(kept) - 1,
-                kept[-1],
-                prompt.speech,
-                "stop" if finish == "stop" else "length",
-                *cost,
-                len(kept),
-            )
+        written = [
+            Token(*stamp, i, piece, prompt.speech, None, *cost, i + 1)
+            for i, piece in enumerate(kept)
         ]
+        written[-1] = replace(written[-1], finish="stop" if len(kept) == len(pieces) else "length")
+        return list(written)
 
 
 class StubSpeak(StubStage):

@@ -4,14 +4,17 @@ Prefills what the user has surely said while they still speak, so that at the en
 the last words are left. Law: a reply depends on its prompt alone, never on what was prefilled.
 """
 
+import json
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from omni.dialog.tdm import Group, Multiplexer
-from omni.errors import OmniError
+from omni.errors import OmniError, StageError
 from omni.models.core import Core, Failure, Request, Step
+from omni.stages.tool_writing import ToolWriting
 from omni.types import (
+    Called,
     Chunk,
     Fence,
     Heard,
@@ -21,6 +24,7 @@ from omni.types import (
     StageName,
     StageReport,
     Token,
+    Tool,
 )
 
 log = logging.getLogger(__name__)
@@ -31,6 +35,7 @@ class _Context:
     """A session's context: the last prompt's messages, and the turn being spoken."""
 
     messages: tuple[Message, ...] = ()
+    tools: tuple[Tool, ...] = ()
     mux: Multiplexer = field(default_factory=Multiplexer)
     turn_id: str = ""
     num_stable: int = 0  # characters of the turn that were multiplexed already
@@ -38,6 +43,7 @@ class _Context:
     prompt: Prompt | None = None  # the reply in the making
     reply: str = ""
     num_tokens: int = 0
+    writing: ToolWriting | None = None  # while the reply may call tools
 
 
 class ThinkStage:
@@ -92,6 +98,8 @@ class ThinkStage:
                 context.messages = chunk.messages
                 context.reply, context.num_tokens = chunk.prefix, 0
                 context.prompt = chunk if chunk.max_tokens else None
+                context.tools = chunk.tools
+                context.writing = ToolWriting(chunk) if chunk.tools else None
                 self._submit(chunk)
             case Heard():
                 self._overhear(context, chunk)
@@ -122,11 +130,13 @@ class ThinkStage:
                 max_tokens=0,
                 temperature=0.0,
                 speech=None,
+                tools=context.tools,
             )
         )
 
     def _submit(self, prompt: Prompt) -> None:
-        ids = self._core.encode_chat([_template(message) for message in prompt.messages])
+        messages = [_template(message) for message in prompt.messages]
+        ids = self._core.encode_chat(messages, [_signature(tool) for tool in prompt.tools])
         if prompt.prefix:
             ids = ids + self._core.encode(prompt.prefix)
         request = Request(
@@ -151,36 +161,78 @@ class ThinkStage:
         if prompt is None or step.request_id != prompt.response_id:
             return []
         context.num_tokens += 1
+        if context.writing:
+            return self._write(context, context.writing, step)
         context.reply += step.text
         if step.finish_reason:
             context.prompt = None
             context.messages += (Message("assistant", context.reply.strip()),)
-        return [
-            Token(
-                prompt.session_id,
-                prompt.epoch,
-                prompt.unit_index,
-                prompt.response_id,
-                context.num_tokens - 1,
-                step.text,
-                prompt.speech,
-                step.finish_reason,
-                step.prompt_tokens,
-                step.cached_tokens,
-                context.num_tokens,
-            )
-        ]
+        return [_word(prompt, step, step.text, context.num_tokens)]
+
+    def _write(self, context: _Context, writing: ToolWriting, step: Step) -> list[Chunk]:
+        """A step of a reply that may call tools."""
+        news = writing.read(step.text, step.finish_reason)
+        prompt = writing.prompt
+        out: list[Chunk] = []
+        if news.text or news.is_pause:
+            word = _word(prompt, step, news.text, context.num_tokens)
+            out.append(replace(word, finish=None, is_pause=news.is_pause))
+        stamp = (prompt.session_id, prompt.epoch, prompt.unit_index, prompt.response_id)
+        out += [Called(*stamp, call.tool, call.arguments) for call in news.calls]
+        if not news.is_over:
+            return out
+        if not step.finish_reason:
+            self._core.cancel(prompt.session_id)
+        if again := writing.corrected():
+            self._submit(again)
+            return out
+        # What of it was heard, and what the tools answer, is known with the next prompt.
+        context.prompt, context.messages, context.writing = None, (), None
+        if writing.fault:
+            error = StageError("the tool could not be called as the model wrote it")
+            return [*out, _failed(prompt, error)]
+        last = _word(prompt, step, "", context.num_tokens)
+        return [*out, replace(last, finish=step.finish_reason or "stop")]
+
+
+def _word(prompt: Prompt, step: Step, text: str, num_tokens: int) -> Token:
+    return Token(
+        prompt.session_id,
+        prompt.epoch,
+        prompt.unit_index,
+        prompt.response_id,
+        num_tokens - 1,
+        text,
+        prompt.speech,
+        step.finish_reason,
+        step.prompt_tokens,
+        step.cached_tokens,
+        num_tokens,
+    )
 
 
 def _template(message: Message) -> dict[str, object]:
     """A message as chat templates read it."""
     if message.role == "tool":
         return {"role": "tool", "content": message.text, "tool_call_id": message.call_id}
-    if message.tool_name:
-        call = {"name": message.tool_name, "arguments": message.text}
-        calls = [{"type": "function", "id": message.call_id, "function": call}]
-        return {"role": "assistant", "content": "", "tool_calls": calls}
+    called = [
+        {
+            "type": "function",
+            "id": call.call_id,
+            "function": {"name": call.name, "arguments": call.arguments},
+        }
+        for call in message.calls
+    ]
+    if called:
+        return {"role": message.role, "content": message.text, "tool_calls": called}
     return {"role": message.role, "content": message.text}
+
+
+def _signature(tool: Tool) -> dict[str, object]:
+    """A tool as chat templates read it."""
+    parameters = json.loads(tool.parameters)
+    function = {"name": tool.name, "description": tool.description, "parameters": parameters}
+    return {"type": "function", "function": function}
 
 
 def _failed(chunk: Chunk, error: OmniError) -> StageReport:

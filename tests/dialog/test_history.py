@@ -69,5 +69,6 @@ def test_tool_calls_are_messages_too() -> None:
     history.add(Item("c", "function_call", call_id="1", tool_name="time", arguments="{}"))
     history.add(Item("o", "function_call_output", call_id="1", output="noon"))
     call, output = history.messages("", 1000)[1:]
-    assert (call.role, call.tool_name, call.call_id) == ("assistant", "time", "1")
+    assert [(c.call_id, c.name, c.arguments) for c in call.calls] == [("1", "time", "{}")]
+    assert call.role == "assistant"
     assert (output.role, output.text, output.call_id) == ("tool", "noon", "1")

@@ -125,7 +125,8 @@ def test_all_settings_are_taken_and_the_effective_ones_told(config: OmniConfig) 
     assert session["model"] == "omni-stub"
     assert session["instructions"] == "Be brief."
     assert session["max_output_tokens"] == 50
-    assert session["tools"] == []
+    assert session["tools"] == WHOLE_SESSION["tools"]
+    assert session["tool_choice"] == WHOLE_SESSION["tool_choice"]
     assert session["audio"]["input"] == {
         "format": {"type": "audio/pcm", "rate": 24000},
         "noise_reduction": None,

@@ -62,7 +62,7 @@ class LlamaCore:
     ) -> list[int]:
         body: dict[str, Any] = {"messages": plain(messages)}
         if tools:
-            body["tools"] = list(tools)
+            body["tools"] = plain(tools)
         prompt = self._loopback.post("/apply-template", body)["prompt"]
         return self._tokenise({"content": prompt, "parse_special": True})
 

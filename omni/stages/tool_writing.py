@@ -1,0 +1,84 @@
+"""A reply that may call tools, as the core writes it: its words, its calls, and a second attempt.
+
+Law: what is told of a reply is words or calls that can be made; a call that cannot is shown to the
+model, once, with what is wrong.
+"""
+
+from dataclasses import dataclass, replace
+
+from omni.dialog.tool_text import ToolText
+from omni.dialog.tools import Call, Fault, Toolbox
+from omni.models.core import FinishReason
+from omni.types import Message, Prompt
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class News:
+    """What a step of writing brought. `is_pause`: the words are over, a call is being written."""
+
+    text: str = ""
+    is_pause: bool = False
+    calls: tuple[Call, ...] = ()
+    is_over: bool = False
+
+
+class ToolWriting:
+    """Args:
+    prompt: what the reply answers; its prefix may have begun a call.
+    """
+
+    def __init__(self, prompt: Prompt) -> None:
+        self.prompt = prompt
+        self.fault: Fault | None = None  # why the last attempt's call cannot be made
+        self._toolbox = Toolbox(prompt.tools)
+        self._text = ToolText()
+        self._has_words = bool(self._text.feed(prompt.prefix))
+        self._num_read = 0
+        self._num_called = 0
+        self._is_corrected = False
+        self._is_resuming = False  # the words of a second attempt are still to come
+
+    def read(self, delta: str, finish: FinishReason | None) -> News:
+        """The core wrote some more, or the last of it."""
+        was_calling = self._text.is_calling
+        words = self._text.feed(delta)
+        num_whole = len(self._text.calls)
+        if finish:
+            words += self._text.finish()
+        # A call that was cut off for its length is none.
+        whole = self._text.calls[:num_whole] if finish == "length" else self._text.calls
+        calls = self._calls(whole)
+        if words and not self._has_words:
+            words = words.lstrip()
+        elif words and self._is_resuming:
+            words = f" {words.lstrip()}"
+        self._is_resuming = self._is_resuming and not words
+        self._has_words = self._has_words or bool(words)
+        is_pause = self._text.is_calling and not was_calling and self._has_words
+        return News(words, is_pause, calls, bool(finish) or self._text.is_over)
+
+    def corrected(self) -> Prompt | None:
+        """The prompt for another attempt, if this one's call was wrong and was the first."""
+        if self.fault is None or self._is_corrected:
+            return None
+        wrong = self._text.calls[-1]
+        error = Message("tool", f"Error: {self.fault.message}")
+        messages = (*self.prompt.messages, Message("assistant", wrong), error)
+        self.fault, self._is_corrected = None, True
+        self._text, self._num_read, self._is_resuming = ToolText(), 0, True
+        return replace(self.prompt, messages=messages, prefix="")
+
+    def _calls(self, written: list[str]) -> tuple[Call, ...]:
+        """The calls that were completed since; the first that cannot be made is the fault."""
+        calls = []
+        for text in written[self._num_read :]:
+            match self._toolbox.read(text):
+                case Call() as call:
+                    calls.append(call)
+                case Fault() as fault if not self._num_called and not calls:
+                    self.fault = self.fault or fault
+        self._num_read = len(written)
+        self._num_called += len(calls)
+        if calls:
+            self.fault = None
+        return tuple(calls)
