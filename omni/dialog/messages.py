@@ -30,7 +30,9 @@ def messages_of(items: Sequence[Item], marker: str, asides: Mapping[str, str]) -
     open_calls: list[str] = []  # made last, and not answered yet
     for item in items:
         if item.kind in CALLS:
-            call = _call(item)
+            call = made_call(
+                item.call_id or item.item_id, item.tool_name or "", item.arguments or ""
+            )
             called.add(call.call_id)
             open_calls.append(call.call_id)
             _append_call(out, call)
@@ -68,16 +70,15 @@ def _leave_open(out: list[Message], open_calls: list[str]) -> None:
     open_calls.clear()
 
 
-def _call(item: Item) -> ToolCall:
+def made_call(call_id: str, name: str, arguments: str) -> ToolCall:
     """A call as the model made it. A client's own may hold anything: templates want an object."""
-    arguments = item.arguments or ""
     try:
         is_object = isinstance(json.loads(arguments), dict)
     except (ValueError, RecursionError):
         is_object = False
     if not is_object:
         arguments = json.dumps({"input": arguments} if arguments else {})
-    return ToolCall(item.call_id or item.item_id, item.tool_name or "", arguments)
+    return ToolCall(call_id, name, arguments)
 
 
 def _words(item: Item, marker: str, aside: str) -> Message | None:

@@ -11,6 +11,7 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 
 from omni.dialog import looking
+from omni.dialog.messages import made_call
 from omni.errors import ProtocolError
 from omni.protocol.realtime_items import decode_image
 from omni.protocol.realtime_session import Defaults
@@ -135,17 +136,17 @@ async def _messages(exchange: Exchange, wire: ChatMessage, gateway: Gateway) -> 
     text = await _text(exchange, wire, gateway)
     match wire.role:
         case "tool":
-            return [Message("tool", text, wire.tool_call_id)]
+            return [Message("tool", text, call_id=wire.tool_call_id)]
         case "system" | "developer":
             return [Message("system", text)]
         case "user":
             return [Message("user", text)]
         case "assistant":
-            calls = [
-                Message("assistant", call.function.arguments, call.id, call.function.name)
+            calls = tuple(
+                made_call(call.id, call.function.name, call.function.arguments)
                 for call in wire.tool_calls or ()
-            ]
-            return [*([Message("assistant", text)] if text or not calls else []), *calls]
+            )
+            return [Message("assistant", text, calls)]
 
 
 async def _text(exchange: Exchange, wire: ChatMessage, gateway: Gateway) -> str:
