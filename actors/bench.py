@@ -15,6 +15,7 @@ import ray
 
 from actors.cluster import Cluster
 from actors.pipeline import RayPipeline
+from omni.chat import Message
 from omni.config import OmniConfig, load
 from omni.pipeline import LocalPipeline, Pipeline, Sink
 from omni.stages.build import build_stage, stage_names
@@ -23,7 +24,6 @@ from omni.types import (
     Activity,
     AudioChunk,
     Chunk,
-    Message,
     Prompt,
     Speech,
     SpeechOptions,

@@ -7,7 +7,8 @@ no state is kept twice. Ids are the session's; times are ms of the user's audio 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from omni.types import Finish, Samples, Thing, Tool, Word
+from omni.chat import Tool
+from omni.types import Finish, Samples, Thing, Word
 
 # ---- what the conversation consists of
 

@@ -11,6 +11,8 @@ from typing import Any, Final, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from omni.chat import Message, Tool
+
 Samples = npt.NDArray[np.float32]  # [n], mono, -1..1
 Pixels = npt.NDArray[np.uint8]  # [H, W, 3], RGB
 StageName = Literal["vad", "hear", "see", "think", "speak"]
@@ -151,39 +153,6 @@ class Seen(Chunk):
 
 
 # ---- thinking and speaking
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Tool:
-    """A function that the core may call. `parameters`: its JSON schema, as text. `server`: the
-    label of the MCP server that runs it, and there it is called `remote_name`; else the client
-    does."""
-
-    name: str
-    description: str
-    parameters: str = "{}"
-    server: str = ""
-    remote_name: str = ""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ToolCall:
-    """A call that was made; `arguments` is a JSON object's text."""
-
-    call_id: str
-    name: str
-    arguments: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Message:
-    """One message of the prompt, in the chat template's terms. `calls`: what an assistant called
-    after its words; `call_id`: which call a tool answers."""
-
-    role: Literal["system", "user", "assistant", "tool"]
-    text: str
-    calls: tuple[ToolCall, ...] = ()
-    call_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

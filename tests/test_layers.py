@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 # Layers of one row do not know each other, except in the first.
 ROWS = (
     {
+        "chat",
         "types",
         "events",
         "errors",

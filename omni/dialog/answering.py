@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
+from omni.chat import Message
 from omni.config import OmniConfig
 from omni.dialog.history import CHARS_PER_TOKEN, History
 from omni.dialog.messages import UNANSWERED
@@ -19,7 +20,7 @@ from omni.dialog.sight import Sight
 from omni.dialog.tools import ToolOptions
 from omni.dialog.turn import Turn
 from omni.errors import ProtocolError
-from omni.types import Message, Prompt, SpeechOptions
+from omni.types import Prompt, SpeechOptions
 
 
 @dataclass(frozen=True, slots=True, eq=False)

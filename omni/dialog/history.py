@@ -7,11 +7,11 @@ cannot show the model a word that was not.
 from dataclasses import replace
 from typing import Literal
 
+from omni.chat import Message
 from omni.dialog.messages import messages_of, size_of
 from omni.errors import ProtocolError
 from omni.events import Item
 from omni.media.script import Script
-from omni.types import Message
 
 Status = Literal["in_progress", "completed", "incomplete"]
 CHARS_PER_TOKEN = 3  # a cautious average; the core counts exactly and refuses what does not fit

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from omni.chat import Message, ToolCall
 from omni.events import Item
-from omni.types import Message, ToolCall
 
 CALLS: Final = ("function_call", "mcp_call", "mcp_approval_request")
 OUTPUTS: Final = ("function_call_output", "mcp_output")

@@ -4,10 +4,11 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
+from omni.chat import Message
 from omni.dialog.tools import NO_TOOLS, ToolOptions
 from omni.events import Item, Part, ResponseDone, Timings, Usage
 from omni.media.playout import RATE_HZ, Playout
-from omni.types import Called, Message, Prompt, SpeechOptions, Token
+from omni.types import Called, Prompt, SpeechOptions, Token
 
 Status = Literal["completed", "cancelled", "incomplete", "failed"]
 Reason = Literal["turn_detected", "client_cancelled", "max_output_tokens"]

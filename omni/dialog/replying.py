@@ -8,6 +8,7 @@ has a deadline; after a worker's death the reply goes on from the last word that
 from dataclasses import replace
 from typing import Literal
 
+from omni.chat import Message
 from omni.config import OmniConfig
 from omni.dialog.history import History, with_text
 from omni.dialog.outbox import Outbox
@@ -23,7 +24,7 @@ from omni.events import (
     ResponseText,
 )
 from omni.media.playout import RATE_HZ, Playout
-from omni.types import Called, Message, Say, Speech, StageReport, Token
+from omni.types import Called, Say, Speech, StageReport, Token
 
 
 class Replying:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from omni.chat import Tool
 from omni.dialog.tool_arguments import check_schema, complaint, fit, parse_object, plain_name
 from omni.errors import ProtocolError
-from omni.types import Tool
 
 MAX_TOOLS: Final = 128
 MAX_SCHEMA_CHARS: Final = 32_000

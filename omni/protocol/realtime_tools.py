@@ -7,9 +7,9 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
+from omni.chat import Tool
 from omni.dialog.tools import ToolChoice, ToolOptions, check_tools
 from omni.protocol.realtime_wire import Wire
-from omni.types import Tool
 
 NO_PARAMETERS: Final = {"type": "object", "properties": {}}
 

@@ -6,8 +6,9 @@ Deterministic: strings are the user's words, numbers 1, flags true, all else is 
 import json
 from typing import Any, Final
 
+from omni.chat import Tool
 from omni.dialog.tool_arguments import plain_name
-from omni.types import Called, Prompt, Tool
+from omni.types import Called, Prompt
 
 _SAMPLES: Final[dict[str, Any]] = {"integer": 1, "number": 1, "boolean": True}
 

@@ -9,23 +9,12 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from omni.chat import Message, Tool
 from omni.dialog.tdm import Group, Multiplexer
 from omni.errors import OmniError, StageError
 from omni.models.core import Core, Failure, Request, Step
 from omni.stages.tool_writing import ToolWriting
-from omni.types import (
-    Called,
-    Chunk,
-    Fence,
-    Heard,
-    Message,
-    Prompt,
-    Seen,
-    StageName,
-    StageReport,
-    Token,
-    Tool,
-)
+from omni.types import Called, Chunk, Fence, Heard, Prompt, Seen, StageName, StageReport, Token
 
 log = logging.getLogger(__name__)
 

@@ -6,10 +6,11 @@ model, once, with what is wrong.
 
 from dataclasses import dataclass, replace
 
+from omni.chat import Message
 from omni.dialog.tool_text import ToolText
 from omni.dialog.tools import Call, Fault, Toolbox
 from omni.models.core import FinishReason
-from omni.types import Message, Prompt
+from omni.types import Prompt
 
 
 @dataclass(frozen=True, slots=True, eq=False)

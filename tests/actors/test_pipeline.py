@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from actors.pipeline import RayPipeline
 from actors.wire import encode
+from omni.chat import Message
 from omni.config import OmniConfig, load
 from omni.errors import AssetError, SessionError, StageError, StageLost, StageTimeout
 from omni.pipeline import LocalPipeline, Pipeline
@@ -24,7 +25,6 @@ from omni.types import (
     Fence,
     Heard,
     JudgeTurn,
-    Message,
     PictureChunk,
     Prompt,
     Recognise,

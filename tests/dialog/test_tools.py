@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from omni.chat import Tool
 from omni.dialog.tools import (
     MAX_TOOLS,
     Call,
@@ -15,7 +16,6 @@ from omni.dialog.tools import (
     check_tools,
 )
 from omni.errors import ProtocolError
-from omni.types import Tool
 
 
 def tool(name: str, required: tuple[str, ...] = (), **properties: Any) -> Tool:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from omni.chat import Message
 from omni.dialog.clauses import ClauseSplitter
 from omni.errors import StageError
 from omni.models.core import Request, Step
@@ -21,7 +22,6 @@ from omni.types import (
     Chunk,
     Fence,
     Heard,
-    Message,
     Prompt,
     Recognise,
     Samples,

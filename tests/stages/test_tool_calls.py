@@ -4,18 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
+from omni.chat import Message, Tool, ToolCall
 from omni.stages.think import ThinkStage
-from omni.types import (
-    Called,
-    Chunk,
-    Message,
-    Prompt,
-    SpeechOptions,
-    StageReport,
-    Token,
-    Tool,
-    ToolCall,
-)
+from omni.types import Called, Chunk, Prompt, SpeechOptions, StageReport, Token
 from tests.stages.writer import Messages, Writer
 
 SCHEMA = '{"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}'

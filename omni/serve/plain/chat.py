@@ -10,6 +10,7 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 
+from omni.chat import Message
 from omni.dialog import looking
 from omni.dialog.messages import made_call
 from omni.errors import ProtocolError
@@ -31,7 +32,7 @@ from omni.serve.plain.chat_wire import (
 )
 from omni.serve.plain.stops import StopFinder
 from omni.serve.plain.streaming import EVENT_STREAM, Streamed, server_sent, while_waited_for
-from omni.types import Finish, Message, PictureChunk, Prompt, Seen, Token
+from omni.types import Finish, PictureChunk, Prompt, Seen, Token
 
 SEE_TIMEOUT_S: Final = 20.0
 MAX_IMAGES: Final = 8
