@@ -18,7 +18,7 @@ COMMANDS = {
     "talk": "say something to it and hear the reply",
     "chat": "talk with it on this machine's microphone and speakers",
     "bench": "measure latency and throughput",
-    "eval": "measure how well it takes turns",
+    "eval": "measure how well it takes turns and stands bad networks",
     "doctor": "check this machine and say what to do",
     "parity": "compare our MiniCPM-o with what the released code computed",
 }

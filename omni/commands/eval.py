@@ -1,6 +1,7 @@
 """`omni eval turns`: how well it takes turns, from scripted calls recorded on both sides.
 
-Hides nothing of the figures: definitions are in omni/evaluation/panel.py.
+Hides nothing of the figures: definitions are in omni/evaluation/panel.py. `omni eval network` is
+in eval_network.py.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from omni import assets, config
+from omni.commands import eval_network
 from omni.commands.background import add_server_arguments, server
 from omni.commands.talk import read_sound
 from omni.config import OmniConfig
@@ -36,7 +38,7 @@ TALKATIVE: Final = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("turns",), help="what to measure")
+    parser.add_argument("what", choices=("turns", "network"), help="what to measure")
     parser.add_argument(
         "recordings",
         nargs="*",
@@ -50,10 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--details", action="store_true", help="tell of every single event, too")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_server_arguments(parser)
+    eval_network.add_arguments(parser.add_argument_group("for `network`"))
 
 
 def run(args: argparse.Namespace) -> int:
     settings = config.load(args.config, args.overrides)
+    if args.what == "network":
+        transcribe = None if args.cpu else _recogniser(settings)
+        return eval_network.run(args, _voice(settings), transcribe)
     repertoire = Repertoire(_voice(settings), args.seed, _recordings(args.recordings))
     repertoire.rehearse()
     with server(args) as (url, _):

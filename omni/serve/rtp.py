@@ -9,12 +9,18 @@ TICKS_PER_MS: Final = OPUS_HZ // 1000
 class RtpPacket(Protocol):
     """What we read of a packet."""
 
-    payload_type: int
-    ssrc: int
-    sequence_number: int
-    timestamp: int
-    marker: int
-    payload: bytes
+    @property
+    def payload_type(self) -> int: ...
+    @property
+    def ssrc(self) -> int: ...
+    @property
+    def sequence_number(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def marker(self) -> int: ...
+    @property
+    def payload(self) -> bytes: ...
 
 
 def signed(difference: int, num_bits: int) -> int:

@@ -1,0 +1,207 @@
+"""`omni eval network`: what becomes of a call's sound on bad networks, and what a call costs.
+
+The ladder: the same speech through a relay with losses, jitter, bursts and reordering, into our ear
+and aiortc's own. Definitions are in omni/evaluation/network_panel.py.
+"""
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+import httpx
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from omni import config
+from omni.commands.background import server
+from omni.evaluation.network_call import (
+    LEAD_FRAMES,
+    AiortcEar,
+    Hearing,
+    OmniEar,
+    Speech,
+    call,
+    simulate,
+)
+from omni.evaluation.network_cost import Cost, cost_of_call
+from omni.evaluation.network_link import Weather
+from omni.evaluation.network_panel import figures, word_errors
+from omni.evaluation.recording import RATE_HZ
+from omni.evaluation.sounds import Say, levelled
+from omni.media.audio import resample
+from omni.pipeline import LocalPipeline
+from omni.serve.gateway import Gateway
+from omni.serve.opus import FRAME_SAMPLES, HEARD_HZ, OpusSender
+from omni.stages.build import build_stage, stage_names
+from omni.types import Samples
+
+LADDER: Final = {
+    "clean": Weather(),
+    "jitter 30 ms": Weather(jitter_ms=30),
+    "loss 1 %, jitter 10 ms": Weather(loss=0.01, jitter_ms=10),
+    "loss 2 %, jitter 10 ms": Weather(loss=0.02, jitter_ms=10),
+    "loss 5 %, jitter 10 ms": Weather(loss=0.05, jitter_ms=10),
+    "loss 10 %, jitter 10 ms": Weather(loss=0.10, jitter_ms=10),
+    "loss 5 %, jitter 50 ms": Weather(loss=0.05, jitter_ms=50),
+    "200 ms lost every 4 s": Weather(jitter_ms=10, burst_ms=200),
+    "5 % of packets 60 ms late": Weather(jitter_ms=10, reorder=0.05),
+}
+SENTENCES: Final = (
+    "The birch canoe slid on the smooth planks.",
+    "Glue the sheet to the dark blue background.",
+    "It is easy to tell the depth of a well.",
+    "Rice is often served in round bowls.",
+    "The juice of lemons makes fine punch.",
+    "The box was thrown beside the parked truck.",
+    "A large size in stockings is hard to sell.",
+    "The boy was there when the sun rose.",
+    "A rod is used to catch pink salmon.",
+    "The source of the huge river is the clear spring.",
+    "Kick the ball straight and follow through.",
+    "Help the woman get back to her feet.",
+    "A pot of tea helps to pass the evening.",
+    "Smoky fires lack flame and heat.",
+)  # Harvard sentences, lists 1 and 2 (IEEE 297-1969)
+VOICES: Final = ("am_michael", "bf_emma", "af_bella", "bm_george")
+PAUSE_S: Final = 0.5
+Transcribe = Callable[[Samples], str]
+
+
+def add_arguments(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument("--sentences", type=int, default=len(SENTENCES), help="how many are said")
+    group.add_argument("--at-once", type=int, default=3, help="kinds of weather (default: 3)")
+    group.add_argument("--virtual", action="store_true", help="our ear alone, on virtual time")
+    group.add_argument("--cpu", action="store_true", help="what a call costs, instead")
+
+
+def run(args: argparse.Namespace, say: Say, transcribe: Transcribe | None) -> int:
+    """Args:
+    transcribe: sound at 24 kHz to words; without it, words are not counted.
+    """
+    speech = spoken(say, SENTENCES[: args.sentences])
+    if args.cpu:
+        costs = _costs(args, speech)
+        print(json.dumps([asdict(cost) for cost in costs])) if args.json else _show_costs(costs)
+        return 0
+    if args.virtual:
+        hearings = {(name, "omni"): simulate(speech, LADDER[name], args.seed) for name in LADDER}
+    else:
+        hearings = asyncio.run(_climb(speech, args.seed, args.at_once))
+    rows = _rows(speech, hearings, transcribe)
+    print(json.dumps({"seed": args.seed, "rows": rows})) if args.json else _show(rows)
+    return 0
+
+
+def spoken(say: Say, sentences: Sequence[str]) -> Speech:
+    """The sentences with pauses between them, encoded as a browser would, with FEC."""
+    pause = np.zeros(int(PAUSE_S * RATE_HZ), np.float32)
+    pieces = [np.zeros(LEAD_FRAMES * FRAME_SAMPLES, np.float32)]
+    texts = []
+    for number, text in enumerate(sentences):
+        sound = levelled(say(text, VOICES[number % len(VOICES)])[0])
+        start_s = sum(map(len, pieces)) / RATE_HZ
+        texts.append((text, start_s, start_s + len(sound) / RATE_HZ))
+        pieces += [sound, pause]
+    sound = np.concatenate(pieces)
+    sound = np.pad(sound, (0, -len(sound) % FRAME_SAMPLES))
+    opus = OpusSender()
+    packets = [opus.push(frame) for frame in sound.reshape(-1, FRAME_SAMPLES)]
+    return Speech(resample(sound, RATE_HZ, HEARD_HZ), packets, texts)
+
+
+async def _climb(speech: Speech, seed: int, at_once: int) -> dict[tuple[str, str], Hearing]:
+    """Every weather, for both ears."""
+    settings = config.load("stub")
+    stages = [build_stage(settings, name) for name in stage_names(settings)]
+    gateway = Gateway(settings, LocalPipeline(stages))
+    gateway.start()
+    await gateway.ready()
+    hearings: dict[tuple[str, str], Hearing] = {}
+    names = list(LADDER)
+    for first in range(0, len(names), at_once):
+        some = [
+            (name, ear) for name in names[first : first + at_once] for ear in ("omni", "aiortc")
+        ]
+        calls = [
+            call(OmniEar(gateway) if ear == "omni" else AiortcEar(), speech, LADDER[name], seed)
+            for name, ear in some
+        ]
+        hearings.update(zip(some, await asyncio.gather(*calls), strict=True))
+    await gateway.stop()
+    return hearings
+
+
+def _rows(
+    speech: Speech, hearings: dict[tuple[str, str], Hearing], transcribe: Transcribe | None
+) -> list[dict[str, Any]]:
+    rows = []
+    clean: dict[str, int] = {}  # by ear: word errors without any weather
+    for (weather, ear), hearing in hearings.items():
+        row: dict[str, Any] = {"weather": weather, "ear": ear}
+        if transcribe:
+            wrong, words = word_errors(
+                speech, hearing, lambda sound: transcribe(resample(sound, HEARD_HZ, RATE_HZ))
+            )
+            clean.setdefault(ear, wrong)
+            row["wer"] = round(wrong / words, 3)
+            # Of errors, with one more on either side: a faultless clean run allows no ratio.
+            row["wer_ratio"] = round((wrong + 1) / (clean[ear] + 1), 2)
+            row["words"] = words
+        rows.append({**row, **figures(speech, hearing)})
+    return rows
+
+
+def _show(rows: Sequence[dict[str, Any]]) -> None:
+    table = Table(*(name.replace("_", " ") for name in rows[0]))
+    for row in rows:
+        table.add_row(*("-" if value is None else str(value) for value in row.values()))
+    Console().print(table)
+
+
+def _costs(args: argparse.Namespace, speech: Speech) -> list[Cost]:
+    """Ours without models, and aiortc's echo, at the same time."""
+    stub = argparse.Namespace(url=None, runtime="local", config="stub", overrides=[])
+    command = [sys.executable, "-m", "omni.evaluation.network_aiortc"]
+    pipe = subprocess.PIPE
+    with (
+        server(stub) as (url, pid),
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as echo,
+    ):
+        assert echo.stdout
+        answers = echo.stdout
+        answers.readline()  # it is up
+
+        async def ours(offer: str) -> str:
+            headers = {"Content-Type": "application/sdp"}
+            async with httpx.AsyncClient(timeout=20) as http:
+                answer = await http.post(f"{url}/v1/realtime/calls", content=offer, headers=headers)
+            return answer.raise_for_status().text
+
+        async def theirs(offer: str) -> str:
+            assert echo.stdin
+            print(json.dumps(offer), file=echo.stdin, flush=True)
+            return str(json.loads(await asyncio.to_thread(answers.readline)))
+
+        async def both() -> list[Cost]:
+            costs = (
+                cost_of_call("omni, the whole server with the stub brain", pid, ours, speech),
+                cost_of_call("aiortc, sending back what it hears", echo.pid, theirs, speech),
+            )
+            return list(await asyncio.gather(*costs))
+
+        costs = asyncio.run(both())
+        echo.terminate()
+    return costs
+
+
+def _show_costs(costs: Sequence[Cost]) -> None:
+    table = Table("cores taken by one call", "idle", "silent", "talking")
+    for cost in costs:
+        table.add_row(*map(str, asdict(cost).values()))
+    Console().print(table)
