@@ -19,6 +19,7 @@ from omni.errors import OmniError
 from omni.pipeline import LocalPipeline, Pipeline
 from omni.serve.access import check_exposure, read_keys
 from omni.serve.app import create_app
+from omni.serve.frames import WebSocketProtocol
 from omni.serve.gateway import Gateway
 from omni.serve.logs import configure_logging
 from omni.stages.build import build_stage, stage_names
@@ -63,9 +64,8 @@ class Server(uvicorn.Server):
                 app,
                 host=server.host,
                 port=server.port,
-                ws="websockets-sansio",
+                ws=WebSocketProtocol,
                 ws_max_size=server.max_message_bytes,
-                ws_per_message_deflate=False,  # sound does not shrink, and bombs do not grow
                 timeout_graceful_shutdown=DRAIN_S,
                 access_log=False,
                 server_header=False,
