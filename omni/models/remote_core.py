@@ -6,6 +6,7 @@ again, and the reply goes on from its last word; a cancelled request is closed a
 
 import json
 import queue
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,8 @@ from omni.models.core import ChatMessage, Failure, FinishReason, Request, Step, 
 POLL_S: Final = 0.02
 PAUSES_S: Final = (0.1, 0.5, 2.0)  # before each new try
 MAX_IDS: Final = 1 << 22
+CALL: Final = "<tool_call>"
+_NAME: Final = re.compile(CALL + r'\s*\{"name": "([^"]+)"')
 _REPLY: Final = 256  # added to the bytes of a reply that was begun
 
 
@@ -47,7 +50,7 @@ class RemoteCore:
     def encode_chat(
         self, messages: Sequence[ChatMessage], tools: Sequence[Mapping[str, Any]] = ()
     ) -> list[int]:
-        body: dict[str, Any] = {"messages": plain(messages)}
+        body: dict[str, Any] = {"messages": [_told(message) for message in plain(messages)]}
         if tools:
             body["tools"] = list(tools)
         return list(json.dumps(body).encode())
@@ -142,7 +145,9 @@ class _Job:
         self.is_cancelled = threading.Event()
         self._parameters = parameters
         self._chat = json.loads(bytes(i for i in request.ids if i < _REPLY))
-        self._reply = bytes(i - _REPLY for i in request.ids if i >= _REPLY).decode()
+        begun = bytes(i - _REPLY for i in request.ids if i >= _REPLY).decode()
+        self._opening = begun if begun.startswith(CALL) else ""  # it must call a tool
+        self._reply = begun if not self._opening else ""
         self._stream: Stream | None = None
         self._num_pieces = 0
         self._names_continuation = True
@@ -167,7 +172,8 @@ class _Job:
 
     def read(self, delta: Delta) -> list[Step]:
         """What a piece says to the session."""
-        text = delta.text + "".join(_written(*call) for call in delta.calls)
+        calls = "".join(_written(*call) for call in delta.calls)
+        text = delta.text + calls.removeprefix(self._opening)
         finish: FinishReason | None = None
         if delta.finish:
             finish = "length" if delta.finish == "length" else "stop"
@@ -198,8 +204,19 @@ class _Job:
             body["messages"] = [*body["messages"], begun]
             if self._names_continuation:  # as vLLM and SGLang have it; others go on by themselves
                 body |= {"continue_final_message": True, "add_generation_prompt": False}
+        if self._opening:
+            named = _NAME.match(self._opening)
+            function = {"type": "function", "function": {"name": named[1]}} if named else "required"
+            body["tool_choice"] = function
         body |= self._parameters
         return {name: value for name, value in body.items() if value is not None}
+
+
+def _told(message: dict[str, Any]) -> dict[str, Any]:
+    """A server refuses an answer to no call; what is told so is told as from the user."""
+    if message["role"] == "tool" and not message.get("tool_call_id"):
+        return {"role": "user", "content": message["content"]}
+    return message
 
 
 def _written(name: str, arguments: str) -> str:
@@ -209,4 +226,4 @@ def _written(name: str, arguments: str) -> str:
     except ValueError:
         given = arguments
     call = json.dumps({"name": name, "arguments": given}, ensure_ascii=False)
-    return f"<tool_call>\n{call}\n</tool_call>"
+    return f"{CALL}\n{call}\n</tool_call>"

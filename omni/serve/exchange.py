@@ -9,12 +9,11 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from omni.errors import StageError, StageLost, StageTimeout
-from omni.types import Chunk, Heard, Seen, Speech, StageName, StageReport, Token
+from omni.types import Called, Chunk, Heard, Seen, Speech, StageName, StageReport, Token
 
-Wanted = TypeVar("Wanted", Token, Heard, Seen, Speech)
+Wanted = TypeVar("Wanted", Heard, Seen, Speech)
 
 SOURCES: Final[dict[type[Chunk], StageName]] = {
-    Token: "think",
     Heard: "hear",
     Seen: "see",
     Speech: "speak",
@@ -44,12 +43,24 @@ class Exchange:
         Raises:
             StageError: the stage failed. StageLost: it died. StageTimeout: it said nothing.
         """
-        stage = SOURCES[kind]
+        chunk = await self._take((kind,), SOURCES[kind], timeout_s)
+        assert isinstance(chunk, kind)
+        return chunk
+
+    async def take_written(self, timeout_s: float) -> Token | Called:
+        """What the core wrote next: words, or a call of a tool. Raises as `take`."""
+        chunk = await self._take((Token, Called), "think", timeout_s)
+        assert isinstance(chunk, Token | Called)
+        return chunk
+
+    async def _take(
+        self, kinds: tuple[type[Chunk], ...], stage: StageName, timeout_s: float
+    ) -> Chunk:
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
                     chunk = await self._chunks.get()
-                    if isinstance(chunk, kind):
+                    if isinstance(chunk, kinds):
                         return chunk
                     if isinstance(chunk, StageReport) and chunk.stage == stage:
                         raise _trouble(chunk)

@@ -326,3 +326,30 @@ def test_a_key_is_in_no_message() -> None:
 def test_an_empty_prompt_is_refused(core: RemoteCore) -> None:
     with pytest.raises(StageError):
         core.submit(Request("s1", "r1", (), 5))
+
+
+@pytest.mark.parametrize(
+    ("opening", "choice"),
+    [
+        ('<tool_call>\n{"name": "', "required"),
+        (
+            '<tool_call>\n{"name": "look", "arguments": {',
+            {"type": "function", "function": {"name": "look"}},
+        ),
+    ],
+)
+def test_a_call_that_must_be_made_goes_on_from_how_it_was_begun(
+    fake: Fake, core: RemoteCore, opening: str, choice: Any
+) -> None:
+    def call(handler: Handler, _: dict[str, Any]) -> None:
+        handler.begin()
+        made = {"index": 0, "function": {"name": "look", "arguments": '{"at": "sky"}'}}
+        handler.event({"choices": [{"delta": {"tool_calls": [made]}}]})
+        handler.end("tool_calls")
+
+    fake.answers = [call]
+    core.submit(request(core, begun=opening))
+    whole = '<tool_call>\n{"name": "look", "arguments": {"at": "sky"}}\n</tool_call>'
+    assert opening + text_of(run(core)) == whole
+    assert fake.bodies[0]["tool_choice"] == choice
+    assert fake.bodies[0]["messages"] == HELLO

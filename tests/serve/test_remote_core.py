@@ -27,12 +27,16 @@ async def talking(live: Live, text: str) -> AsyncIterator[AsyncRealtimeConnectio
         AsyncOpenAI(api_key="none", base_url=f"{live.url}/v1") as client,
         client.realtime.connect(model="any") as connection,
     ):
-        content: Any = [{"type": "input_text", "text": text}]
-        await connection.conversation.item.create(
-            item={"type": "message", "role": "user", "content": content}
-        )
-        await connection.response.create()
+        await ask(connection, text)
         yield connection
+
+
+async def ask(connection: AsyncRealtimeConnection, text: str) -> None:
+    content: Any = [{"type": "input_text", "text": text}]
+    await connection.conversation.item.create(
+        item={"type": "message", "role": "user", "content": content}
+    )
+    await connection.response.create()
 
 
 async def until(connection: AsyncRealtimeConnection, kind: str) -> Any:
@@ -88,7 +92,7 @@ async def test_a_server_that_is_gone_gets_an_apology_and_is_asked_again(serve: S
         assert done.response.status == "failed"
         assert done.response.output[0].content[0].transcript.strip() == "Sorry."
         serve(f"server.port={port}")
-        await connection.response.create()
+        await ask(connection, "hello")
         again = await until(connection, "response.done")
         assert again.response.output[0].content[0].transcript == "You said hello."
 
@@ -98,3 +102,19 @@ def test_a_server_that_was_never_there_is_told_at_the_start() -> None:
     stage = build_stage(load("stub", [f"brain.think.core={core}"]), "think")
     with pytest.raises(StageLost, match="cannot be reached"):
         stage.load()
+
+
+def test_its_tools_are_ours(serve: Serve) -> None:
+    near = serve(*core_at(serve()))
+    look: Any = {"type": "function", "function": {"name": "look", "parameters": {}}}
+    with OpenAI(api_key="none", base_url=f"{near.url}/v1") as client:
+        for choice in ("auto", "required"):
+            answer = client.chat.completions.create(
+                model="any",
+                messages=[{"role": "user", "content": "please look"}],
+                tools=[look],
+                tool_choice=choice,  # type: ignore[arg-type]
+            )
+            (call,) = answer.choices[0].message.tool_calls or ()
+            assert call.type == "function"
+            assert call.function.name == "look"

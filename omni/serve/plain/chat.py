@@ -1,69 +1,72 @@
-"""POST /v1/chat/completions: the core's words without a conversation around them.
-
-Hides how an OpenAI request becomes a prompt of the think stage, pictures told in words included.
-"""
+"""POST /v1/chat/completions: the core's words without a conversation around them."""
 
 import json
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from typing import Final
+from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 
-from omni.chat import Message
-from omni.dialog import looking
-from omni.dialog.messages import made_call
-from omni.errors import ProtocolError
-from omni.protocol.realtime_items import decode_image
 from omni.protocol.realtime_session import Defaults
 from omni.serve.exchange import Exchange
 from omni.serve.gateway import Gateway
+from omni.serve.plain.chat_prompt import chat_prompt
 from omni.serve.plain.chat_wire import (
     AnswerMessage,
     CachedTokens,
-    ChatMessage,
+    CalledFunction,
     ChatRequest,
     Choice,
     Completion,
     Head,
-    ImagePart,
-    TextPart,
+    ToolCall,
     Usage,
 )
 from omni.serve.plain.stops import StopFinder
 from omni.serve.plain.streaming import EVENT_STREAM, Streamed, server_sent, while_waited_for
-from omni.types import Finish, PictureChunk, Prompt, Seen, Token
+from omni.types import Called, Token
 
-SEE_TIMEOUT_S: Final = 20.0
-MAX_IMAGES: Final = 8
+Piece = str | ToolCall
 
 
 class Answer:
-    """One answer as it is written: its text in pieces, and at the end why it ended."""
+    """One answer as it is written: its words and calls, and at the end why it ended.
 
-    def __init__(self, exchange: Exchange, first: Token, stops: tuple[str, ...]) -> None:
+    Args:
+        first: of what was written.
+        limit_s: the core may pause no longer.
+    """
+
+    def __init__(
+        self, exchange: Exchange, first: Token | Called, stops: tuple[str, ...], limit_s: float
+    ) -> None:
         self._exchange = exchange
-        self._next: Token | None = first
+        self._next: Token | Called | None = first
         self._stops = StopFinder(stops)
-        self.finish: Finish = "stop"
-        self.usage = _usage(first)
+        self._limit_s = limit_s
+        self._has_calls = False
+        self.finish: Literal["stop", "length", "tool_calls"] = "stop"
+        self.usage = _usage(None)
 
-    async def pieces(self, limit_s: float) -> AsyncIterator[str]:
+    async def pieces(self) -> AsyncIterator[Piece]:
         """Raises: StageError: the core failed or stalls."""
-        while True:
-            token = self._next or await self._exchange.take(Token, limit_s)
-            self._next, self.usage = None, _usage(token)
-            text = self._stops.push(token.text)
-            if self._stops.is_found:
-                token_finish: Finish | None = "stop"
-            else:
-                token_finish = token.finish
-                text += self._stops.finish() if token_finish else ""
+        is_over = False
+        while not is_over:
+            written = self._next or await self._exchange.take_written(self._limit_s)
+            self._next = None
+            if isinstance(written, Called):
+                self._has_calls = True
+                yield _call(written)
+                continue
+            self.usage = _usage(written)
+            text = self._stops.push(written.text)
+            if written.finish:
+                text += self._stops.finish()
+                self.finish = "tool_calls" if self._has_calls else written.finish
+            is_over = written.finish is not None or self._stops.is_found
             if text:
                 yield text
-            if token_finish:
-                self.finish = token_finish
-                return
 
 
 def router(gateway: Gateway, defaults: Defaults) -> APIRouter:
@@ -78,107 +81,58 @@ def router(gateway: Gateway, defaults: Defaults) -> APIRouter:
             exchange = await stack.enter_async_context(gateway.exchange())
 
             async def begin() -> Answer:
-                exchange.send(await _prompt(exchange, body, gateway))
-                first = await exchange.take(Token, limits.first_token_s)
-                return Answer(exchange, first, body.stops)
+                exchange.send(await chat_prompt(exchange, body, gateway))
+                first = await exchange.take_written(limits.first_token_s)
+                return Answer(exchange, first, body.stops, limits.next_token_s)
 
             answer = await while_waited_for(request, begin())
-            pieces = answer.pieces(limits.next_token_s)
             if body.stream:
-                events = server_sent(_events(head, answer, pieces, body))
+                events = server_sent(_events(head, answer, body))
                 return Streamed(events, stack.pop_all(), EVENT_STREAM)
-            text = await while_waited_for(request, _joined(pieces))
-            choice = Choice(message=AnswerMessage(content=text), finish_reason=answer.finish)
-            common = {"id": head.id, "created": head.created, "model": head.model}
-            return Completion(**common, choices=[choice], usage=answer.usage)
+            return await while_waited_for(request, _whole(head, answer))
         raise AssertionError  # the stack swallows nothing
 
     return routes
 
 
-async def _joined(pieces: AsyncIterator[str]) -> str:
-    return "".join([piece async for piece in pieces])
+async def _whole(head: Head, answer: Answer) -> Completion:
+    pieces = [piece async for piece in answer.pieces()]
+    text = "".join(piece for piece in pieces if isinstance(piece, str))
+    calls = [piece for piece in pieces if isinstance(piece, ToolCall)]
+    message = AnswerMessage(content=text or (None if calls else ""), tool_calls=calls or None)
+    choice = Choice(message=message, finish_reason=answer.finish)
+    return Completion(
+        id=head.id, created=head.created, model=head.model, choices=[choice], usage=answer.usage
+    )
 
 
-async def _events(
-    head: Head, answer: Answer, pieces: AsyncIterator[str], body: ChatRequest
-) -> AsyncIterator[str]:
+async def _events(head: Head, answer: Answer, body: ChatRequest) -> AsyncIterator[str]:
     yield json.dumps(head.chunk({"role": "assistant", "content": ""}))
-    async for piece in pieces:
-        yield json.dumps(head.chunk({"content": piece}))
+    num_calls = 0
+    async for piece in answer.pieces():
+        if isinstance(piece, str):
+            yield json.dumps(head.chunk({"content": piece}))
+            continue
+        call = {"index": num_calls, **piece.model_dump()}
+        num_calls += 1
+        yield json.dumps(head.chunk({"tool_calls": [call]}))
     yield json.dumps(head.chunk({}, answer.finish))
     if body.stream_options and body.stream_options.include_usage:
         yield json.dumps(head.last_chunk(answer.usage))
     yield "[DONE]"
 
 
-async def _prompt(exchange: Exchange, body: ChatRequest, gateway: Gateway) -> Prompt:
-    think = gateway.config.brain.think
-    messages = [m for wire in body.messages for m in await _messages(exchange, wire, gateway)]
-    prefix = ""
-    if body.continue_final_message:
-        if messages[-1].role != "assistant" or len(messages) < 2:
-            raise ProtocolError("The last message is not the assistant's.", param="messages")
-        prefix = messages.pop().text
-    asked = body.max_completion_tokens or body.max_tokens or think.context_tokens
-    temperature = think.temperature if body.temperature is None else body.temperature
-    return Prompt(
-        *exchange.stamp,
-        "chat",
-        tuple(messages),
-        min(asked, think.context_tokens),
-        temperature,
-        speech=None,
-        prefix=prefix,
-    )
+def _call(called: Called) -> ToolCall:
+    function = CalledFunction(name=called.tool.name, arguments=called.arguments)
+    return ToolCall(id=f"call_{secrets.token_hex(10)}", function=function)
 
 
-async def _messages(exchange: Exchange, wire: ChatMessage, gateway: Gateway) -> list[Message]:
-    text = await _text(exchange, wire, gateway)
-    match wire.role:
-        case "tool":
-            return [Message("tool", text, call_id=wire.tool_call_id)]
-        case "system" | "developer":
-            return [Message("system", text)]
-        case "user":
-            return [Message("user", text)]
-        case "assistant":
-            calls = tuple(
-                made_call(call.id, call.function.name, call.function.arguments)
-                for call in wire.tool_calls or ()
-            )
-            return [Message("assistant", text, calls)]
-
-
-async def _text(exchange: Exchange, wire: ChatMessage, gateway: Gateway) -> str:
-    """A message's words; what its pictures show is told beside them, as in a conversation."""
-    if wire.content is None or isinstance(wire.content, str):
-        return wire.content or ""
-    words = "\n".join(part.text for part in wire.content if isinstance(part, TextPart))
-    images = [part for part in wire.content if isinstance(part, ImagePart)]
-    if len(images) > MAX_IMAGES:
-        raise ProtocolError(f"At most {MAX_IMAGES} pictures a message.", param="messages")
-    told = []
-    for image in images:
-        seen = await _look(exchange, image, gateway)
-        said = looking.answer(words, seen) if len(images) == 1 else ""
-        shown = f"[The picture: {looking.summary(seen)}]"
-        told.append(f"[Answer with this: {said}]" if said else shown)
-    return " ".join(part for part in (words, *told) if part)
-
-
-async def _look(exchange: Exchange, image: ImagePart, gateway: Gateway) -> Seen:
-    if not gateway.config.brain.see.enabled:
-        raise ProtocolError("This server does not see.", param="messages")
-    encoded = decode_image(image.image_url.url, "image_url.url")
-    exchange.send(PictureChunk(*exchange.stamp, "picture", encoded, 0, is_asked=True))
-    return await exchange.take(Seen, SEE_TIMEOUT_S)
-
-
-def _usage(token: Token) -> Usage:
+def _usage(token: Token | None) -> Usage:
+    asked, written = (token.prompt_tokens, token.output_tokens) if token else (0, 0)
+    cached = CachedTokens(cached_tokens=token.cached_tokens if token else 0)
     return Usage(
-        prompt_tokens=token.prompt_tokens,
-        completion_tokens=token.output_tokens,
-        total_tokens=token.prompt_tokens + token.output_tokens,
-        prompt_tokens_details=CachedTokens(cached_tokens=token.cached_tokens),
+        prompt_tokens=asked,
+        completion_tokens=written,
+        total_tokens=asked + written,
+        prompt_tokens_details=cached,
     )

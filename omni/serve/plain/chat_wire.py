@@ -10,6 +10,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from omni.protocol.realtime_tools import FunctionTool
+
 MAX_MESSAGES: Final = 1024
 MAX_STOPS: Final = 4
 
@@ -58,6 +60,22 @@ class ChatMessage(ChatWire):
     tool_call_id: str | None = None
 
 
+class OfferedTool(ChatWire):
+    """`function` has a name, and perhaps a description and parameters, a JSON schema."""
+
+    type: Literal["function"]
+    function: FunctionTool
+
+
+class NamedTool(ChatWire):
+    name: str
+
+
+class NamedChoice(ChatWire):
+    type: Literal["function"]
+    function: NamedTool
+
+
 class StreamOptions(ChatWire):
     include_usage: bool = False
 
@@ -80,6 +98,8 @@ class ChatRequest(ChatWire):
     n: Literal[1] | None = 1
     logprobs: Literal[False] | None = None
     response_format: ResponseFormat | None = None
+    tools: list[OfferedTool] | None = None
+    tool_choice: Literal["auto", "none", "required"] | NamedChoice | None = None
     continue_final_message: bool = False
 
     @property
@@ -104,14 +124,15 @@ class Usage(ChatWire):
 
 class AnswerMessage(ChatWire):
     role: Literal["assistant"] = "assistant"
-    content: str
+    content: str | None
     refusal: None = None
+    tool_calls: list[ToolCall] | None = None
 
 
 class Choice(ChatWire):
     index: Literal[0] = 0
     message: AnswerMessage
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "tool_calls"]
     logprobs: None = None
 
 

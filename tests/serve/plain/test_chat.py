@@ -200,3 +200,66 @@ def test_what_is_not_there_is_an_error_object(
     answer = httpx.request(method, live.url + path)
     assert answer.status_code == status
     assert answer.json()["error"]["message"]
+
+
+LOOK: Any = {
+    "type": "function",
+    "function": {
+        "name": "look",
+        "description": "Looks somewhere.",
+        "parameters": {
+            "type": "object",
+            "properties": {"at": {"type": "string"}},
+            "required": ["at"],
+        },
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("words", "choice", "is_called"),
+    [
+        ("please look", "auto", True),
+        ("please wait", "auto", False),
+        ("please look", "none", False),
+        ("please wait", "required", True),
+        ("please wait", {"type": "function", "function": {"name": "look"}}, True),
+    ],
+)
+def test_tools_are_called(client: OpenAI, words: str, choice: Any, is_called: bool) -> None:
+    asked: Any = {
+        "model": "any",
+        "messages": [{"role": "user", "content": words}],
+        "tools": [LOOK],
+        "tool_choice": choice,
+    }
+    answer = client.chat.completions.create(**asked).choices[0]
+    assert (answer.finish_reason == "tool_calls") is is_called
+    assert bool(answer.message.tool_calls) is is_called
+    chunks = list(client.chat.completions.create(**asked, stream=True))
+    streamed = [c for chunk in chunks for c in chunk.choices[0].delta.tool_calls or ()]
+    assert bool(streamed) is is_called
+    if is_called:
+        assert answer.message.content is None
+        (call,) = answer.message.tool_calls
+        assert (call.function.name, json.loads(call.function.arguments)) == ("look", {"at": words})
+        assert streamed[0].index == 0
+        assert chunks[-1].choices[0].finish_reason == "tool_calls"
+
+
+def test_what_a_tool_answered_is_heard(client: OpenAI) -> None:
+    call: Any = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    messages: Any = [
+        {"role": "user", "content": "please look"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "a bird"},
+    ]
+    answer = client.chat.completions.create(model="any", messages=messages, tools=[LOOK])
+    assert answer.choices[0].message.content == "You said a bird."
+
+
+def test_a_tool_that_cannot_be_offered_is_named(client: OpenAI) -> None:
+    twice = [LOOK, LOOK]
+    with pytest.raises(BadRequestError) as refusal:
+        client.chat.completions.create(model="any", messages=HELLO, tools=twice)
+    assert refusal.value.param == "tools.1.name"
