@@ -17,6 +17,11 @@ class SystemClock:
         return time.monotonic() * 1000
 
 
+def unix_time_s() -> float:
+    """Seconds since 1970, for the few times that a client is told."""
+    return time.time()
+
+
 class ManualClock:
     """A clock that moves when told to, for tests on virtual time."""
 

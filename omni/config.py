@@ -45,6 +45,7 @@ class ServerConfig(Section):
         16 << 20, description="larger websocket messages close with 1009"
     )
     idle_timeout_s: float = Field(1800, description="a session without any traffic is closed")
+    max_session_s: float = Field(3600, gt=0, description="a session ends after this long")
     allowed_origins: tuple[str, ...] = Field(
         (), description="web origins that may connect, besides our own page and loopback"
     )

@@ -94,6 +94,15 @@ class InputCleared:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SilenceTimedOut:
+    """Nobody has spoken in this span; it becomes an item, which is answered."""
+
+    item_id: str
+    audio_start_ms: int
+    audio_end_ms: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class TranscriptDelta:
     """Words of the user that will not change any more."""
 
@@ -278,6 +287,13 @@ class PictureSeen:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Expired:
+    """The session has lasted as long as it may; whoever drives it ends it now."""
+
+    max_session_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Failed:
     """Something went wrong; the session goes on."""
 
@@ -286,8 +302,9 @@ class Failed:
 
 
 Event = (
-    SpeechStarted | SpeechStopped | InputCommitted | InputCleared | TranscriptDelta
-    | TranscriptDone | TranscriptFailed | ItemAdded | ItemDone | ItemDeleted | ItemTruncated
-    | ItemRetrieved | ResponseStarted | ResponseText | ResponseCall | ResponseAudio | ResponseDone
-    | PlayoutStarted | PlayoutStopped | PlayoutCleared | PictureSeen | Failed
+    SpeechStarted | SpeechStopped | InputCommitted | InputCleared | SilenceTimedOut
+    | TranscriptDelta | TranscriptDone | TranscriptFailed | ItemAdded | ItemDone | ItemDeleted
+    | ItemTruncated | ItemRetrieved | ResponseStarted | ResponseText | ResponseCall
+    | ResponseAudio | ResponseDone | PlayoutStarted | PlayoutStopped | PlayoutCleared
+    | PictureSeen | Expired | Failed
 )  # fmt: skip

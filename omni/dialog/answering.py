@@ -6,10 +6,11 @@ as they are there.
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from omni.chat import Message
 from omni.config import OmniConfig
+from omni.dialog.compaction import num_tokens
 from omni.dialog.history import CHARS_PER_TOKEN, History
 from omni.dialog.messages import UNANSWERED
 from omni.dialog.options import default_options
@@ -21,6 +22,8 @@ from omni.dialog.tools import ToolOptions
 from omni.dialog.turn import Turn
 from omni.errors import ProtocolError
 from omni.types import Prompt, SpeechOptions
+
+TOO_LONG: Final = "The conversation is longer than the model's context, and truncation is disabled."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +105,8 @@ class Answering:
     def prepare(self, turn: Turn) -> None:
         """The user's turn may be over: begin a reply, to be held until it surely is."""
         detection = self.options.turn_detection
-        if detection and detection.creates_response and not self._replying.is_active:
+        is_due = detection and detection.creates_response and not self._replying.is_active
+        if is_due and not self._is_too_long():
             words = " ".join(filter(None, (turn.text, self._sight.aside(turn.text or ""))))
             messages = (*self._messages(None), Message("user", words))
             self._begin(ResponseRequest(), messages, turn.speech_end_ms)
@@ -115,10 +119,10 @@ class Answering:
             self._replying.release()
             return
         is_due = detection and detection.creates_response and not turn.is_manual
-        if (self._wanted or is_due) and not self._replying.is_active:
-            request = self._wanted.popleft() if self._wanted else ResponseRequest()
-            self._begin(request, self._messages(request.instructions), turn.speech_end_ms)
-            self._replying.release()
+        if is_due and not self._wanted:
+            self._wanted.append(ResponseRequest())
+        if self._wanted and not self._replying.is_active:
+            self._reply(self._wanted.popleft(), turn.speech_end_ms)
 
     def drop_held(
         self, reason: Literal["turn_detected", "client_cancelled"] = "turn_detected"
@@ -126,6 +130,10 @@ class Answering:
         """The turn was none, or goes on: what was prepared for it is void."""
         if self._replying.is_held:
             self._replying.interrupt(reason)
+
+    def answer_silence(self) -> None:
+        """The user has said nothing for so long that they are to be spoken to."""
+        self._reply(ResponseRequest(), self._out.clock.now_ms())
 
     def announce(self, text: str) -> None:
         """Say something that nobody asked for just now."""
@@ -136,14 +144,34 @@ class Answering:
     def _respond(self, request: ResponseRequest) -> None:
         self._sight.heed(self._history.last(), self._history)
         self.drop_held("client_cancelled")  # the tail of one that is over is heard out
-        now_ms = self._out.clock.now_ms()
-        self._begin(request, self._messages_to_answer(request.instructions), now_ms)
+        self._reply(request, self._out.clock.now_ms())
+
+    def _reply(self, request: ResponseRequest, speech_end_ms: float) -> None:
+        if self._is_too_long():
+            options = self._reply_options(request)
+            self._replying.fail(options, "context_length_exceeded", TOO_LONG)
+            return
+        messages = self._messages_to_answer(request.instructions)
+        self._begin(request, messages, speech_end_ms)
         self._replying.release()
 
+    @property
+    def _room_tokens(self) -> int:
+        """What the core has for instructions and conversation."""
+        num_taken = self.options.tools.num_chars // CHARS_PER_TOKEN
+        return self._context_tokens - self.options.max_output_tokens - num_taken
+
     def _messages(self, instructions: str | None) -> tuple[Message, ...]:
-        budget = self._context_tokens - self.options.max_output_tokens
-        budget -= self.options.tools.num_chars // CHARS_PER_TOKEN
-        return self._history.messages(instructions or self.options.instructions, budget)
+        said = instructions or self.options.instructions
+        room_tokens = self._room_tokens
+        self._history.fit(room_tokens - num_tokens(said), self.options.truncation)
+        return self._history.messages(said, room_tokens)
+
+    def _is_too_long(self) -> bool:
+        """The conversation does not fit, and the client will not have it cut."""
+        options = self.options
+        room_tokens = self._room_tokens - num_tokens(options.instructions)
+        return options.truncation is None and not self._history.fit(room_tokens, None)
 
     def _messages_to_answer(self, instructions: str | None) -> tuple[Message, ...]:
         messages, hint = self._messages(instructions), self._result_hint

@@ -8,7 +8,9 @@ from dataclasses import replace
 from typing import Literal
 
 from omni.chat import Message
+from omni.dialog.compaction import Compaction
 from omni.dialog.messages import messages_of, size_of
+from omni.dialog.options import Truncation
 from omni.errors import ProtocolError
 from omni.events import Item
 from omni.media.script import Script
@@ -26,6 +28,7 @@ class History:
         self._items: list[Item] = []
         self._asides: dict[str, str] = {}
         self._scripts: dict[str, Script] = {}  # of spoken replies
+        self._compaction = Compaction()
         self._marker = marker
 
     def __len__(self) -> int:
@@ -85,6 +88,11 @@ class History:
     def last(self) -> Item | None:
         return next((item for item in reversed(self._items) if item.kind != "mcp_output"), None)
 
+    def fit(self, room_tokens: int, policy: Truncation | None) -> bool:
+        """Leave the oldest items out of the prompt if there are too many; False if that is not
+        allowed and they are."""
+        return self._compaction.fit(self._items, room_tokens, policy)
+
     def messages(self, instructions: str, max_tokens: int) -> tuple[Message, ...]:
         """The prompt: instructions, then as many of the newest messages as fit in `max_tokens`.
 
@@ -92,7 +100,8 @@ class History:
         """
         kept: list[Message] = []
         budget = max_tokens * CHARS_PER_TOKEN - len(instructions)
-        for message in reversed(messages_of(self._items, self._marker, self._asides)):
+        shown = self._compaction.shown(self._items)
+        for message in reversed(messages_of(shown, self._marker, self._asides)):
             budget -= size_of(message) + 4 * CHARS_PER_TOKEN
             if budget < 0 and kept:
                 break

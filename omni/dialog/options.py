@@ -4,7 +4,7 @@ Defaults come from the server's profile; protocol views translate the wire's ses
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from omni.config import OmniConfig
 from omni.dialog.tools import NO_TOOLS, ToolOptions
@@ -12,7 +12,10 @@ from omni.dialog.tools import NO_TOOLS, ToolOptions
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TurnDetection:
-    """How the end of the user's turn is found; `None` in its place means push-to-talk."""
+    """How the end of the user's turn is found; `None` in its place means push-to-talk.
+
+    `idle_timeout_ms`: silence after a reply, in which the user is spoken to again; None never.
+    """
 
     threshold: float
     prefix_padding_ms: int
@@ -20,10 +23,27 @@ class TurnDetection:
     max_silence_ms: int
     creates_response: bool = True
     interrupts_response: bool = True
+    idle_timeout_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Truncation:
+    """What becomes of a conversation too long for the core: its oldest messages are left out until
+    `retention_ratio` of the room is used, so that the next ones do not cut again and spoil the
+    core's cache. `max_tokens`: room after the instructions, if it is to be less than the core has.
+    """
+
+    retention_ratio: float = 0.8
+    max_tokens: int | None = None
+
+
+AUTO_TRUNCATION: Final = Truncation()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SessionOptions:
+    """`truncation`: None refuses to answer once the conversation is too long."""
+
     instructions: str
     voice: str
     speed: float
@@ -33,6 +53,7 @@ class SessionOptions:
     max_output_tokens: int
     temperature: float
     tools: ToolOptions = NO_TOOLS
+    truncation: Truncation | None = AUTO_TRUNCATION
 
 
 def default_options(config: OmniConfig) -> SessionOptions:

@@ -79,6 +79,10 @@ class Replying:
         reply.messages = messages
         self._prompt(reply)
 
+    def fail(self, options: ReplyOptions, code: str, message: str) -> None:
+        """A reply that can only say that it is none."""
+        self._apologise(self._new_reply(options, self._out.clock.now_ms()), code, message)
+
     def recite(self, text: str, options: ReplyOptions, speech_end_ms: float) -> None:
         """A reply whose words are known, held back until `release`; the core is not asked."""
         reply = self._new_reply(options, speech_end_ms)

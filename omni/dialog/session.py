@@ -5,12 +5,14 @@ ticks it every 20 ms, and drains `events()` and `chunks()` after every call.
 """
 
 from dataclasses import replace
+from typing import Final
 
 from omni.clock import Clock
 from omni.config import OmniConfig
 from omni.dialog.answering import Answering, ResponseRequest
 from omni.dialog.editing import Editing
 from omni.dialog.history import History, with_text
+from omni.dialog.idling import Idling
 from omni.dialog.listening import Listening
 from omni.dialog.options import SessionOptions
 from omni.dialog.outbox import Outbox
@@ -19,6 +21,7 @@ from omni.dialog.sight import Sight
 from omni.dialog.turn import Turn
 from omni.events import (
     Event,
+    Expired,
     Failed,
     InputCleared,
     InputCommitted,
@@ -26,6 +29,7 @@ from omni.events import (
     ItemAdded,
     ItemDone,
     Part,
+    SilenceTimedOut,
     TranscriptDelta,
     TranscriptDone,
     TranscriptFailed,
@@ -42,6 +46,8 @@ from omni.types import (
     Token,
     TurnHint,
 )
+
+SILENCE: Final = "[The user has been silent for a while. Ask briefly whether they are there.]"
 
 
 class Session:
@@ -62,6 +68,9 @@ class Session:
         self._listening = Listening(self._out, self, self._replying.voice, config, options)
         self._editing = Editing(self._out, self._history)
         self._sight = Sight(self._out, config.brain.see)
+        self._idling = Idling()
+        self._max_session_s = config.server.max_session_s
+        self._ends_ms: float | None = clock.now_ms() + self._max_session_s * 1000
         self._answering = Answering(self._out, self._history, self._replying, self._sight, config)
         self._answering.options = options
         self._answering.warm_up()
@@ -110,6 +119,8 @@ class Session:
         self._listening.tick()
         self._replying.tick()
         self._answering.tick(is_awaiting=self._is_awaiting)
+        self._watch_silence()
+        self._watch_time()
         if self._sight.has_notice and self._listening.turn is None and self._replying.is_idle:
             self._answering.announce(self._sight.take_notice())
 
@@ -211,6 +222,33 @@ class Session:
         self._answering.answer(turn)
 
     # ---- inside
+
+    def _watch_silence(self) -> None:
+        detection = self.options.turn_detection
+        if not self._replying.is_idle:
+            self._idling.spoke()
+        elif self._listening.turn or self._is_awaiting:
+            self._idling.interrupted()
+        else:
+            limit_ms = detection.idle_timeout_ms if detection else None
+            if span := self._idling.silent(self._listening.position_ms, limit_ms):
+                self._on_silence(*span)
+
+    def _on_silence(self, start_ms: int, end_ms: int) -> None:
+        part = Part("input_audio", text="", audio_ms=end_ms - start_ms)
+        item = Item(self._out.new_id("item"), "message", "user", parts=(part,))
+        self._out.emit(SilenceTimedOut(item.item_id, start_ms, end_ms))
+        previous = self._history.add(item)
+        self._history.set_aside(item.item_id, SILENCE)
+        self._out.emit(InputCommitted(item.item_id, previous))
+        self._out.emit(ItemAdded(item, previous))
+        self._out.emit(ItemDone(item, previous))
+        self._answering.answer_silence()
+
+    def _watch_time(self) -> None:
+        if self._ends_ms is not None and self._out.clock.now_ms() >= self._ends_ms:
+            self._ends_ms = None
+            self._out.emit(Expired(self._max_session_s))
 
     def _end_reply_of(self, item_id: str) -> None:
         if self._replying.item_id == item_id:

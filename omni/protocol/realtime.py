@@ -6,6 +6,7 @@ Law: whatever a client sends is answered; no message of a client ends the sessio
 from collections.abc import Collection
 
 from omni import events
+from omni.clock import unix_time_s
 from omni.config import OmniConfig
 from omni.dialog.options import SessionOptions
 from omni.dialog.session import Session
@@ -35,11 +36,12 @@ class RealtimeView:
         self._renderer = Renderer(self._state)
         self._is_extended = EXTENSION in extensions
         self._bounds: Bounds | None = None
+        self._lifetime_s = config.server.max_session_s
 
     @property
     def options(self) -> SessionOptions:
         """The options in effect."""
-        return self._state.settings.options
+        return self._state.settings.in_effect
 
     def configure(self, session_json: str) -> None:
         """Adopt settings that a client gave before the session began. Raises ProtocolError."""
@@ -55,6 +57,7 @@ class RealtimeView:
     def opened(self, session_id: str) -> list[wire.ServerEvent]:
         """The session exists: greet the client."""
         self._state.session_id = session_id
+        self._state.expires_s = int(unix_time_s() + self._lifetime_s)
         return [wire.SessionCreated(session=self._state.session())]
 
     def receive(self, text: str | bytes, session: Session) -> list[wire.ServerEvent]:
@@ -76,6 +79,8 @@ class RealtimeView:
 
     def render(self, event: events.Event) -> list[wire.ServerEvent]:
         """The server events that tell of one internal event."""
+        if isinstance(event, events.PlayoutStarted) and not self._is_extended:
+            self._state.keeps_voice = True
         told = self._renderer.render(event)
         return told + extended(event) if self._is_extended else told
 

@@ -15,13 +15,14 @@ from omni.dialog.tools import ToolOptions
 from omni.errors import ProtocolError
 from omni.protocol import realtime_requests as wire
 from omni.protocol.realtime_audio import InputAudio
-from omni.protocol.realtime_config import SessionPatch
+from omni.protocol.realtime_config import SessionPatch, VoiceId
 from omni.protocol.realtime_events import ServerEvent, SessionUpdated
 from omni.protocol.realtime_items import decode_image, from_wire_item
 from omni.protocol.realtime_session import Defaults, merge, token_limit
 from omni.protocol.realtime_state import ViewState
 from omni.protocol.realtime_tools import from_choice, tool_options
 
+VOICE_KEPT: Final = "Cannot update a conversation's voice if assistant audio is present."
 CLIENT_EVENTS: Final[TypeAdapter[wire.AnyClientEvent]] = TypeAdapter(wire.ClientEvents)
 
 
@@ -38,11 +39,13 @@ class Commands:
 
     def configure(self, patch: SessionPatch) -> None:
         """Adopt a client's settings."""
-        state = self._state
-        before = state.settings.input_format
-        state.settings = merge(state.settings, patch, self._defaults)
-        if state.settings.input_format != before:
-            self._input = InputAudio(state.settings.input_format)
+        state, before = self._state, self._state.settings
+        after = merge(before, patch, self._defaults)
+        if state.keeps_voice and after.options.voice != before.options.voice:
+            raise ProtocolError(VOICE_KEPT, "cannot_update_voice", "session.audio.output.voice")
+        state.settings = after
+        if after.input_format != before.input_format:
+            self._input = InputAudio(after.input_format)
 
     def execute(self, event: wire.AnyClientEvent, session: Session) -> list[ServerEvent]:
         """Do what a client asks; returns what the session itself does not tell.
@@ -53,7 +56,7 @@ class Commands:
         match event:
             case wire.SessionUpdate():
                 self.configure(event.session)
-                session.update(self._state.settings.options)
+                session.update(self._state.settings.in_effect)
                 return [SessionUpdated(session=self._state.session())]
             case wire.InputAudioAppend() | wire.InputAudioCommit() | wire.InputAudioClear():
                 self._hear(event, session)
@@ -117,7 +120,7 @@ class Commands:
             request = replace(request, modality="audio" if has_audio else "text")
         output = options.audio.output if options.audio else None
         if output and output.voice:
-            request = replace(request, voice=self._defaults.voice(output.voice))
+            request = replace(request, voice=self._voice(output.voice))
         if options.max_output_tokens is not None:
             limit = token_limit(options.max_output_tokens, self._defaults)
             request = replace(request, max_output_tokens=limit)
@@ -131,6 +134,12 @@ class Commands:
             own = self._state.settings.options.tools
             return replace(own, choice=from_choice(options.tool_choice))
         return None
+
+    def _voice(self, wanted: str | VoiceId) -> str | None:
+        voice = self._defaults.voice(wanted)
+        if self._state.keeps_voice and voice not in (None, self._state.settings.options.voice):
+            raise ProtocolError(VOICE_KEPT, "cannot_update_voice", "response.audio.output.voice")
+        return voice
 
 
 def parse(text: str | bytes) -> wire.AnyClientEvent:
@@ -173,7 +182,8 @@ def describe(error: ValidationError, data: Any, prefix: str = "") -> ProtocolErr
     node = data
     for part in first["loc"]:
         # The path also names branches of unions; those are not fields of the message.
-        is_field = isinstance(node, dict) and (part in node or part == first["loc"][-1])
+        is_missing = first["type"] == "missing" and part == first["loc"][-1]
+        is_field = isinstance(node, dict) and (part in node or is_missing)
         if is_field or isinstance(node, list):
             path.append(str(part))
             node = _child(node, part)

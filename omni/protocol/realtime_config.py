@@ -18,12 +18,19 @@ class AudioFormat(Wire):
 
 
 class Transcription(Wire):
+    """`languages`, `keywords`, `prompt` and `delay` guide recognisers that can be guided."""
+
     model: str | None = None
     language: str | None = None
+    languages: list[str] | None = None
+    keywords: list[str] | None = None
+    prompt: str | None = None
+    delay: str | None = None
 
 
 class NoiseReduction(Wire):
     type: str | None = None
+    strength: float | None = None
 
 
 Eagerness = Literal["low", "medium", "high", "auto"]
@@ -35,6 +42,7 @@ class TurnDetectionWire(Wire):
     prefix_padding_ms: int | None = None
     silence_duration_ms: int | None = None
     eagerness: Eagerness | None = None
+    idle_timeout_ms: int | None = None
     create_response: bool | None = None
     interrupt_response: bool | None = None
 
@@ -61,8 +69,22 @@ class SessionAudio(Wire):
     output: AudioOutput | None = None
 
 
+class TokenLimits(Wire):
+    post_instructions: int | None = None
+
+
+class RetentionRatio(Wire):
+    type: Literal["retention_ratio"]
+    retention_ratio: float
+    token_limits: TokenLimits | None = None
+
+
+TruncationWire = Literal["auto", "disabled"] | RetentionRatio
+
+
 class SessionPatch(Wire):
-    """The settings of a client that we can honour; the rest of the protocol's are ignored."""
+    """The settings of a client that we can honour; the rest of the protocol's are ignored, and
+    what is in effect in their place is told."""
 
     type: Literal["realtime", "transcription"]
     instructions: str | None = None
@@ -71,10 +93,11 @@ class SessionPatch(Wire):
     max_output_tokens: int | Literal["inf"] | None = None
     tools: tuple[WireTool, ...] | None = None
     tool_choice: WireChoice | None = None
+    truncation: TruncationWire | None = None
 
 
 class RealtimeSession(Wire):
-    """The settings in effect, all of them."""
+    """The settings in effect, all of them; what we never do is null, whatever was asked for."""
 
     type: Literal["realtime"] = "realtime"
     object: Literal["realtime.session"] = "realtime.session"
@@ -86,11 +109,18 @@ class RealtimeSession(Wire):
     max_output_tokens: int
     tools: tuple[WireTool, ...] = ()
     tool_choice: WireChoice = "auto"
-    truncation: Literal["auto"] = "auto"
+    truncation: TruncationWire
+    expires_at: int
+    include: None = None
+    prompt: None = None
+    reasoning: None = None
+    tracing: None = None
 
 
 class TranscriptionSession(Wire):
     type: Literal["transcription"] = "transcription"
     object: Literal["realtime.transcription_session"] = "realtime.transcription_session"
     id: str
+    expires_at: int
+    include: None = None
     audio: SessionAudio

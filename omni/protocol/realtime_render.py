@@ -43,6 +43,11 @@ class Renderer:
             case events.Failed(code=code, message=message):
                 detail = wire.ErrorDetail(type="server_error", code=code, message=message)
                 return [wire.ErrorEvent(error=detail)]
+            case events.Expired(max_session_s=limit_s):
+                message = f"Your session hit the maximum duration of {limit_s / 60:g} minutes."
+                kind, code = "invalid_request_error", "session_expired"
+                detail = wire.ErrorDetail(type=kind, code=code, message=message)
+                return [wire.ErrorEvent(error=detail)]
             case events.PictureSeen():
                 return []
             case _:
@@ -54,6 +59,7 @@ class Renderer:
         | events.SpeechStopped
         | events.InputCommitted
         | events.InputCleared
+        | events.SilenceTimedOut
         | events.TranscriptDelta
         | events.TranscriptDone
         | events.TranscriptFailed,
@@ -67,6 +73,13 @@ class Renderer:
                 return [wire.InputAudioCommitted(item_id=item_id, previous_item_id=previous)]
             case events.InputCleared():
                 return [wire.InputAudioCleared()]
+            case events.SilenceTimedOut(item_id=item_id):
+                start_ms, end_ms = event.audio_start_ms, event.audio_end_ms
+                return [
+                    wire.InputTimeoutTriggered(
+                        item_id=item_id, audio_start_ms=start_ms, audio_end_ms=end_ms
+                    )
+                ]
         if not self._state.settings.is_transcribed:
             return []
         if isinstance(event, events.TranscriptDelta):

@@ -6,30 +6,35 @@ what cannot be understood is an error.
 
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Final, Literal, TypeVar
+from typing import Literal
 
 from omni.config import OmniConfig
-from omni.dialog.options import SessionOptions, TurnDetection, default_options
+from omni.dialog.options import (
+    AUTO_TRUNCATION,
+    SessionOptions,
+    Truncation,
+    TurnDetection,
+    default_options,
+)
+from omni.protocol import realtime_turns as turns
 from omni.protocol.realtime_config import (
     AudioFormat,
     AudioInput,
     AudioOutput,
     Eagerness,
     RealtimeSession,
+    RetentionRatio,
     SessionAudio,
     SessionPatch,
+    TokenLimits,
     Transcription,
     TranscriptionSession,
+    TruncationWire,
     TurnDetectionWire,
     VoiceId,
 )
 from omni.protocol.realtime_requests import MAX_OUTPUT_TOKENS
 from omni.protocol.realtime_tools import WireChoice, WireTool, tool_options
-
-Number = TypeVar("Number", int, float)
-
-EAGERNESS_MS: Final = {"low": (800, 8000), "medium": (480, 4000), "high": (320, 2000)}
-"""The silence that ends a turn, and one that sounds unfinished; `auto` is the profile's own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +45,7 @@ class Defaults:
     turn_detection: TurnDetection
     model: str
     voices: frozenset[str]
+    max_output_tokens: int
 
     def voice(self, wanted: str | VoiceId) -> str | None:
         """The voice of that name, or the one that resembles it (`alloy` → `af_alloy`), if any."""
@@ -55,12 +61,23 @@ def defaults_of(config: OmniConfig) -> Defaults:
     assert options.turn_detection is not None  # the profile's default is never push-to-talk
     paths = (PurePosixPath(name) for name in config.files)
     voices = frozenset(path.stem for path in paths if path.parent.name == "voices")
-    return Defaults(options, options.turn_detection, f"omni-{config.brain.kind}", voices)
+    # Half of the context is left to the conversation.
+    limit = min(MAX_OUTPUT_TOKENS, config.brain.think.context_tokens // 2)
+    return Defaults(options, options.turn_detection, f"omni-{config.brain.kind}", voices, limit)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Identity:
+    """What a session is called, and when it ends, in seconds since the epoch."""
+
+    session_id: str
+    model: str
+    expires_s: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Settings:
-    """All that is in effect. `eagerness` is None under server_vad and without turn detection."""
+    """All that was agreed. `eagerness` is None under server_vad and without turn detection."""
 
     kind: Literal["realtime", "transcription"]
     options: SessionOptions
@@ -71,27 +88,46 @@ class Settings:
     tools: tuple[WireTool, ...] = ()
     tool_choice: WireChoice = "auto"
 
-    def to_wire(self, session_id: str, model: str) -> RealtimeSession | TranscriptionSession:
+    @property
+    def in_effect(self) -> SessionOptions:
+        """The options, as far as this kind of session has a use for them."""
+        detection = self.options.turn_detection
+        if self.kind == "realtime" or detection is None:
+            return self.options
+        silent = replace(detection, creates_response=False, idle_timeout_ms=None)
+        return replace(self.options, turn_detection=silent)
+
+    def to_wire(self, identity: Identity) -> RealtimeSession | TranscriptionSession:
         """The session object of session.created and session.updated."""
         options = self.options
         hears = AudioInput(
             format=self.input_format,
             noise_reduction=None,
-            transcription=self._transcription(model),
+            transcription=self._transcription(identity.model),
             turn_detection=self._turn_detection(),
         )
         if self.kind == "transcription":
-            return TranscriptionSession(id=session_id, audio=SessionAudio(input=hears))
+            return TranscriptionSession(
+                id=identity.session_id,
+                expires_at=identity.expires_s,
+                include=None,
+                audio=SessionAudio(input=hears),
+            )
         says = AudioOutput(format=self.output_format, voice=options.voice, speed=options.speed)
         return RealtimeSession(
-            id=session_id,
-            model=model,
+            id=identity.session_id,
+            model=identity.model,
             instructions=options.instructions,
             output_modalities=[options.modality],
             audio=SessionAudio(input=hears, output=says),
             max_output_tokens=options.max_output_tokens,
             tools=self.tools,
             tool_choice=self.tool_choice,
+            truncation=self._truncation(),
+            expires_at=identity.expires_s,
+            include=None,
+            prompt=None,
+            tracing=None,
         )
 
     def _transcription(self, model: str) -> Transcription | None:
@@ -102,24 +138,20 @@ class Settings:
         return Transcription(model=model, language=self.options.language)
 
     def _turn_detection(self) -> TurnDetectionWire | None:
-        detection = self.options.turn_detection
-        if detection is None:
-            return None
-        if self.eagerness:
-            return TurnDetectionWire(
-                type="semantic_vad",
-                eagerness=self.eagerness,
-                create_response=detection.creates_response,
-                interrupt_response=detection.interrupts_response,
-            )
-        return TurnDetectionWire(
-            type="server_vad",
-            threshold=detection.threshold,
-            prefix_padding_ms=detection.prefix_padding_ms,
-            silence_duration_ms=detection.silence_duration_ms,
-            create_response=detection.creates_response,
-            interrupt_response=detection.interrupts_response,
-        )
+        detection = self.in_effect.turn_detection
+        return turns.to_wire(detection, self.eagerness) if detection else None
+
+    def _truncation(self) -> TruncationWire:
+        policy = self.options.truncation
+        if policy is None:
+            return "disabled"
+        if policy is AUTO_TRUNCATION:
+            return "auto"
+        ratio = RetentionRatio(type="retention_ratio", retention_ratio=policy.retention_ratio)
+        if policy.max_tokens is None:
+            return ratio
+        limits = TokenLimits(post_instructions=policy.max_tokens)
+        return ratio.model_copy(update={"token_limits": limits})
 
 
 def initial_settings(defaults: Defaults) -> Settings:
@@ -139,11 +171,12 @@ def merge(settings: Settings, patch: SessionPatch, defaults: Defaults) -> Settin
     if patch.max_output_tokens is not None:
         limit = token_limit(patch.max_output_tokens, defaults)
         options = replace(options, max_output_tokens=limit)
+    if patch.truncation is not None:
+        options = replace(options, truncation=_policy(patch.truncation))
     settings = _merge_tools(replace(settings, kind=patch.type, options=options), patch)
     audio = patch.audio or SessionAudio()
     settings = _merge_input(settings, audio.input or AudioInput(), defaults)
-    settings = _merge_output(settings, audio.output or AudioOutput(), defaults)
-    return _without_replies(settings) if settings.kind == "transcription" else settings
+    return _merge_output(settings, audio.output or AudioOutput(), defaults)
 
 
 def _merge_tools(settings: Settings, patch: SessionPatch) -> Settings:
@@ -159,7 +192,7 @@ def token_limit(wanted: int | Literal["inf"], defaults: Defaults) -> int:
     """Tokens a reply may have; unlimited means the profile's limit."""
     if wanted == "inf":
         return defaults.options.max_output_tokens
-    return max(1, min(wanted, MAX_OUTPUT_TOKENS))
+    return max(1, min(wanted, defaults.max_output_tokens))
 
 
 def full_format(wanted: AudioFormat) -> AudioFormat:
@@ -182,39 +215,25 @@ def _merge_input(settings: Settings, wanted: AudioInput, defaults: Defaults) -> 
             options=replace(settings.options, language=language or defaults.options.language),
         )
     if "turn_detection" in given:
-        settings = _merge_turn_detection(settings, wanted.turn_detection, defaults.turn_detection)
+        detection, eagerness = None, None
+        if wanted.turn_detection is not None:
+            own = defaults.turn_detection
+            detection, eagerness = turns.from_wire(wanted.turn_detection, own)
+        options = replace(settings.options, turn_detection=detection)
+        settings = replace(settings, eagerness=eagerness, options=options)
     return settings
 
 
-def _merge_turn_detection(
-    settings: Settings, wanted: TurnDetectionWire | None, default: TurnDetection
-) -> Settings:
-    if wanted is None:
-        return replace(
-            settings, eagerness=None, options=replace(settings.options, turn_detection=None)
-        )
-    detection = replace(
-        default,
-        creates_response=wanted.create_response is not False,
-        interrupts_response=wanted.interrupt_response is not False,
-    )
-    eagerness: Eagerness | None = None
-    if wanted.type == "semantic_vad":
-        eagerness = wanted.eagerness or "auto"
-        own = (default.silence_duration_ms, default.max_silence_ms)
-        silence_ms, patience_ms = EAGERNESS_MS.get(eagerness, own)
-        detection = replace(detection, silence_duration_ms=silence_ms, max_silence_ms=patience_ms)
-    else:
-        silence_ms = _clamp(wanted.silence_duration_ms, 100, 10_000, default.silence_duration_ms)
-        detection = replace(
-            detection,
-            threshold=_clamp(wanted.threshold, 0.05, 0.95, default.threshold),
-            prefix_padding_ms=_clamp(wanted.prefix_padding_ms, 0, 5000, default.prefix_padding_ms),
-            silence_duration_ms=silence_ms,
-            max_silence_ms=silence_ms,  # the client asked for silence alone to decide
-        )
-    options = replace(settings.options, turn_detection=detection)
-    return replace(settings, eagerness=eagerness, options=options)
+def _policy(wanted: TruncationWire) -> Truncation | None:
+    match wanted:
+        case "disabled":
+            return None
+        case "auto":
+            return AUTO_TRUNCATION
+    limits = wanted.token_limits
+    limit = limits.post_instructions if limits else None
+    ratio = turns.clamped(wanted.retention_ratio, 0.0, 1.0, 1.0)
+    return Truncation(ratio, None if limit is None else max(1, limit))
 
 
 def _merge_output(settings: Settings, wanted: AudioOutput, defaults: Defaults) -> Settings:
@@ -223,17 +242,5 @@ def _merge_output(settings: Settings, wanted: AudioOutput, defaults: Defaults) -
         settings = replace(settings, output_format=full_format(wanted.format))
     if wanted.voice is not None and (voice := defaults.voice(wanted.voice)):
         options = replace(options, voice=voice)
-    speed = _clamp(wanted.speed, 0.25, 1.5, options.speed)
+    speed = turns.clamped(wanted.speed, 0.25, 1.5, options.speed)
     return replace(settings, options=replace(options, speed=speed))
-
-
-def _without_replies(settings: Settings) -> Settings:
-    detection = settings.options.turn_detection
-    if detection is None:
-        return settings
-    detection = replace(detection, creates_response=False)
-    return replace(settings, options=replace(settings.options, turn_detection=detection))
-
-
-def _clamp(value: Number | None, low: Number, high: Number, default: Number) -> Number:
-    return default if value is None else max(low, min(value, high))

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from omni.config import OmniConfig
 from omni.dialog.options import SessionOptions
 from omni.errors import OmniError, SessionError, StageError
-from omni.events import Event
+from omni.events import Event, Expired
 from omni.pipeline import Pipeline
 from omni.serve.conversation import Conversation, Conversations, OnEvent
 from omni.serve.exchange import Exchange
@@ -72,7 +72,9 @@ class Gateway:
         """
         try:
             self._admit()
-            conversation = await self._conversations.open(options, self._observed(on_event))
+            conversation = await self._conversations.open(
+                options, self._observed(connection, on_event)
+            )
         except OmniError as error:
             self.metrics.refused(error.code)
             raise
@@ -89,14 +91,8 @@ class Gateway:
     def expire(self, connection: Connection, after_s: float) -> None:
         """End a connection's session when its time is over."""
 
-        def end() -> None:
-            self._expiries.pop(connection, None)
-            goodbye = connection.close(NORMAL, "the session's time is over")
-            task = asyncio.ensure_future(goodbye)
-            self._goodbyes.add(task)
-            task.add_done_callback(self._goodbyes.discard)
-
-        self._expiries[connection] = asyncio.get_running_loop().call_later(after_s, end)
+        loop = asyncio.get_running_loop()
+        self._expiries[connection] = loop.call_later(after_s, self._dismiss, connection)
 
     def exchange(self) -> AbstractAsyncContextManager[Exchange]:
         """One plain request's way to the stages; it takes the room of a session.
@@ -144,7 +140,13 @@ class Gateway:
             case "stopping":
                 raise SessionError("The server is stopping.", "shutting_down")
 
-    def _observed(self, on_event: OnEvent) -> OnEvent:
+    def _dismiss(self, connection: Connection) -> None:
+        self._expiries.pop(connection, None)
+        task = asyncio.ensure_future(connection.close(NORMAL, "the session's time is over"))
+        self._goodbyes.add(task)
+        task.add_done_callback(self._goodbyes.discard)
+
+    def _observed(self, connection: Connection, on_event: OnEvent) -> OnEvent:
         def observe(event: Event) -> None:
             self.metrics.observe(event)
             try:
@@ -152,5 +154,7 @@ class Gateway:
             except Exception:
                 # A fault in one client's view must not reach the pacer that serves all.
                 log.exception("an event could not be delivered")
+            if isinstance(event, Expired):
+                self._dismiss(connection)
 
         return observe

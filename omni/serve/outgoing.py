@@ -33,6 +33,13 @@ class Outgoing:
         self._num_bytes += len(message)
         self._wake.set()
 
+    def rest(self) -> list[str]:
+        """All that still waits, oldest first; nothing does afterwards."""
+        waiting = [message for message, _ in self._messages]
+        self._messages.clear()
+        self._audio_ms = self._num_bytes = 0
+        return waiting
+
     async def take(self) -> str:
         """The oldest message, as soon as there is one."""
         while not self._messages:

@@ -103,13 +103,17 @@ def session_routes(gateway: Gateway, calls: Calls, secrets: Secrets) -> APIRoute
     routes = APIRouter()
 
     @routes.websocket("/v1/realtime")
-    async def realtime(socket: WebSocket, extensions: str = "", call_id: str | None = None) -> None:
+    async def realtime(
+        socket: WebSocket, extensions: str = "", intent: str = "", call_id: str | None = None
+    ) -> None:
         secret: Secret | None = socket.state.secret
         try:
             if call_id is not None:
                 await _sideband(socket, call_id)
                 return
             view = _view(gateway, "websocket", extensions, secret)
+            if intent == "transcription":
+                view.configure(json.dumps({"type": intent}))
             with _spent(secret):
                 connection = RealtimeSocket(socket, gateway, view)
                 _limit(gateway, connection, secret)

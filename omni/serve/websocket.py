@@ -69,6 +69,8 @@ class EventSocket:
         # A client that does not read does not get this either, hence the limit.
         with contextlib.suppress(Exception):
             async with asyncio.timeout(GOODBYE_S):
+                for message in self._outgoing.rest():
+                    await self._socket.send_text(message)
                 await self._socket.close(*self._ending.result())
 
     def send(self, messages: Sequence[ServerEvent], audio_ms: int = 0) -> None:

@@ -136,6 +136,7 @@ def test_all_settings_are_taken_and_the_effective_ones_told(config: OmniConfig) 
             "threshold": 0.6,
             "prefix_padding_ms": 200,
             "silence_duration_ms": 300,
+            "idle_timeout_ms": 6000,
             "create_response": True,
             "interrupt_response": False,
         },
@@ -185,7 +186,7 @@ def test_values_out_of_range_are_clamped(config: OmniConfig) -> None:
         )
     )
     session = updated["session"]
-    assert session["max_output_tokens"] == 4096
+    assert session["max_output_tokens"] == config.brain.think.context_tokens // 2
     assert session["audio"]["output"]["speed"] == 1.5
     assert session["audio"]["input"]["turn_detection"]["threshold"] == 0.95
 
