@@ -154,3 +154,19 @@ async def test_friends_get_in(serve: Serve) -> None:
         origin=f"http://localhost:{live.port}",
     ):
         pass
+
+
+async def test_a_session_that_has_lasted_long_enough_is_told_so_and_ended(serve: Serve) -> None:
+    live = serve("server.max_session_s=0.3")
+    async with connected(live) as socket:
+        assert (await receive(socket))["error"]["code"] == "session_expired"
+        with pytest.raises(ConnectionClosed) as closed:
+            await socket.recv()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1000
+    await no_session_left(live)
+
+
+async def test_a_transcription_may_be_meant_from_the_start(live: Live) -> None:
+    async with connect(f"{live.ws_url}?intent=transcription") as socket:
+        assert (await receive(socket))["session"]["type"] == "transcription"
