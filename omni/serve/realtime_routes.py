@@ -109,7 +109,7 @@ def session_routes(gateway: Gateway, calls: Calls, secrets: Secrets) -> APIRoute
         secret: Secret | None = socket.state.secret
         try:
             if call_id is not None:
-                await _sideband(socket, call_id)
+                await _sideband(socket, gateway, calls, call_id)
                 return
             view = _view(gateway, "websocket", extensions, secret)
             if intent == "transcription":
@@ -120,13 +120,6 @@ def session_routes(gateway: Gateway, calls: Calls, secrets: Secrets) -> APIRoute
                 await connection.run()
         except OmniError as error:
             await refuse(socket, error)
-
-    async def _sideband(socket: WebSocket, call_id: str) -> None:
-        if socket.state.secret is not None:
-            raise ProtocolError(
-                "A call is controlled with the server's key.", "insufficient_permissions"
-            )
-        await Sideband(socket, calls.get(call_id), gateway.config.server.idle_timeout_s).run()
 
     @routes.post("/v1/realtime/client_secrets")
     async def lend(body: SecretRequest) -> SecretAnswer:
@@ -154,6 +147,14 @@ def _view(
     if secret:
         view.bind(secret.terms.session_json)
     return view
+
+
+async def _sideband(socket: WebSocket, gateway: Gateway, calls: Calls, call_id: str) -> None:
+    if socket.state.secret is not None:
+        raise ProtocolError(
+            "A call is controlled with the server's key.", "insufficient_permissions"
+        )
+    await Sideband(socket, calls.get(call_id), gateway.config.server.idle_timeout_s).run()
 
 
 def _limit(gateway: Gateway, connection: Connection, secret: Secret | None) -> None:
