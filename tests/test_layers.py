@@ -14,6 +14,7 @@ ROWS = (
         "chat",
         "types",
         "events",
+        "items",
         "errors",
         "config",
         "resources",
