@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from omni.models.kv_cache import ATTENTION, CacheShape, SlotPool, Span
+from omni.models.attention import ATTENTION, Span
+from omni.models.decode_graphs import DecodeGraphs
+from omni.models.kv_cache import CacheShape, SlotPool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +37,7 @@ class Engine:
         self._embed = decoder.get_input_embeddings()
         norm = decoder.norm.weight
         self.pool = SlotPool(CacheShape.of(decoder), num_slots, slot_tokens, like=norm)
+        self.graphs = DecodeGraphs.where_possible(decoder, self.pool)
 
     @torch.inference_mode()
     def forward(self, segments: Sequence[Segment]) -> list[Tensor]:
@@ -52,6 +55,9 @@ class Engine:
         before = [self.pool.length(s.slot) for s in spans]
         batch = self.pool.extend(spans)
         try:
+            if self.graphs and len(embeddings) == len(spans):
+                rows = {s.slot: row for s, row in zip(spans, embeddings, strict=True)}
+                return [row[None] for row in self.graphs.run(rows).values()]
             hidden = self._decoder(
                 inputs_embeds=embeddings[None],
                 position_ids=batch.positions,

@@ -1,8 +1,7 @@
 """Keys and values of many contexts in one pool, under any transformers decoder.
 
-Hides where a token's keys lie and how a ragged batch attends. Law: a token's position is its index
-in its slot (plus what was skipped), so cutting, copying and closing a hole leave a cache that a
-fresh run would have made.
+Hides where a token's keys lie. Law: a token's position is its index in its slot (plus what was
+skipped), so cutting, copying and closing a hole leave a cache that a fresh run would have made.
 """
 
 from collections.abc import Sequence
@@ -10,13 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface
+from torch import Tensor
 
 from omni.errors import SessionCapacity, StageError
-
-ATTENTION = "omni_slots"
+from omni.models.attention import Batch, Cache, Span, ragged, together
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,14 +48,6 @@ class CacheShape:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Span:
-    """`length` new tokens at the end of a slot."""
-
-    slot: int
-    length: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Tail:
     """Tokens taken from the end of a slot; the first was at index `start`."""
 
@@ -76,7 +64,8 @@ class SlotPool:
     """
 
     def __init__(self, shape: CacheShape, num_slots: int, slot_tokens: int, like: Tensor) -> None:
-        size = (shape.num_layers, num_slots, shape.num_kv_heads, slot_tokens, shape.head_dim)
+        # A row more than is used: where a recorded step writes for a slot that has no part in it.
+        size = (shape.num_layers, num_slots, shape.num_kv_heads, slot_tokens + 1, shape.head_dim)
         self.slot_tokens = slot_tokens
         # Zeros, for what lies behind a slot's end may be multiplied by a weight of 0: not by NaN.
         self.keys = torch.zeros(size, dtype=like.dtype, device=like.device)  # [L, S, H, T, D]
@@ -84,7 +73,7 @@ class SlotPool:
         self._inv_freq = shape.inv_freq.to(like.device)
         self._lengths = [0] * num_slots
         self._skipped = [0] * num_slots
-        self._free = list(range(num_slots - 1, -1, -1))
+        self._free = list(range(num_slots))
         # One call for all decoding slots costs a copy of their keys: worth it where calls are dear.
         self.is_decode_grouped = like.device.type != "cpu"
 
@@ -92,7 +81,8 @@ class SlotPool:
         """An empty slot. Raises SessionCapacity if there is none."""
         if not self._free:
             raise SessionCapacity(f"all {len(self._lengths)} model contexts are in use")
-        slot = self._free.pop()
+        slot = min(self._free)  # steps go over the slots up to the last that has a part in them
+        self._free.remove(slot)
         self._lengths[slot] = self._skipped[slot] = 0
         return slot
 
@@ -100,6 +90,15 @@ class SlotPool:
         if slot in self._free:
             raise ValueError(f"slot {slot} is free already")
         self._free.append(slot)
+
+    @property
+    def cache(self) -> Cache:
+        return self.keys, self.values
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        """Tokens that each slot holds."""
+        return self._lengths
 
     def length(self, slot: int) -> int:
         """Tokens the slot holds."""
@@ -171,7 +170,7 @@ class SlotPool:
         self._lengths[slot] = start
         self.append(slot, tail)
 
-    def extend(self, spans: Sequence[Span]) -> "Batch":
+    def extend(self, spans: Sequence[Span]) -> Batch:
         """Make room for new tokens of several slots; the batch is then passed to the decoder.
 
         Raises:
@@ -189,84 +188,13 @@ class SlotPool:
         skipped = [self._skipped[span.slot] for span in spans]
         for span in spans:
             self._lengths[span.slot] += span.length
-        return Batch(self, spans, starts, skipped)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Group:
-    """Rows of a batch that attend in one call: `num_rows` for each of the slots."""
-
-    slots: slice | Tensor
-    num_slots: int
-    num_rows: int
-    num_keys: int
-    mask: Tensor | None  # [B, 1, rows, keys], true where a row may look
-
-
-class Batch:
-    """One ragged forward pass: rows of all spans one after the other, `positions` [1, N].
-
-    Given to the decoder as the keyword `kv`; every layer writes its keys and attends through it.
-    """
-
-    def __init__(
-        self,
-        pool: SlotPool,
-        spans: Sequence[Span],
-        starts: Sequence[int],
-        skipped: Sequence[int],
-    ) -> None:
-        device = pool.keys.device
-        self._pool = pool
-        self._slots = torch.tensor([s.slot for s in spans for _ in range(s.length)], device=device)
-        rows = [start + i for s, start in zip(spans, starts, strict=True) for i in range(s.length)]
-        self._rows = torch.tensor(rows, device=device)
-        offsets = [skip for s, skip in zip(spans, skipped, strict=True) for _ in range(s.length)]
-        self.positions = (self._rows + torch.tensor(offsets, device=device))[None]
-        self._groups = list(self._group(spans, starts))
-
-    def _group(self, spans: Sequence[Span], starts: Sequence[int]) -> "list[_Group]":
-        is_decode = all(span.length == 1 for span in spans)
-        if is_decode and len(spans) > 1 and self._pool.is_decode_grouped:
-            num_keys = max(starts) + 1
-            keys = torch.arange(num_keys, device=self._rows.device)
-            is_seen = (keys <= self._rows[:, None])[:, None, None]
-            return [_Group(self._slots, len(spans), 1, num_keys, is_seen)]
-        groups = []
-        for span, start in zip(spans, starts, strict=True):
-            mask: Tensor | None = None
-            if span.length > 1:
-                rows = torch.arange(start, start + span.length, device=self._rows.device)
-                keys = torch.arange(start + span.length, device=self._rows.device)
-                mask = (keys <= rows[:, None])[None, None]
-            slots = slice(span.slot, span.slot + 1)
-            groups.append(_Group(slots, 1, span.length, start + span.length, mask))
-        return groups
-
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """query [Hq, N, D], key and value [H, N, D] -> [N, Hq, D]; the keys are now cached."""
-        keys, values = self._pool.keys[layer], self._pool.values[layer]
-        keys[self._slots, :, self._rows] = key.transpose(0, 1)
-        values[self._slots, :, self._rows] = value.transpose(0, 1)
-        out, first = [], 0
-        for g in self._groups:
-            last = first + g.num_slots * g.num_rows
-            # Query heads that share a key head become rows of it: no key is ever repeated.
-            shared = query.shape[0] // key.shape[0]
-            q = query[:, first:last].reshape(-1, g.num_slots, g.num_rows, query.shape[-1])
-            q = q.transpose(0, 1).reshape(g.num_slots, key.shape[0], shared * g.num_rows, -1)
-            mask = g.mask if g.mask is None else g.mask.repeat(1, 1, shared, 1)
-            y = scaled_dot_product_attention(
-                q,
-                keys[g.slots, :, : g.num_keys],
-                values[g.slots, :, : g.num_keys],
-                attn_mask=mask,
-                scale=scale,
+        if self.is_decode_grouped and len(spans) > 1 and all(span.length == 1 for span in spans):
+            slots, rows, ahead = (
+                torch.tensor(numbers, device=self.keys.device)
+                for numbers in ([span.slot for span in spans], starts, skipped)
             )
-            y = y.reshape(g.num_slots, query.shape[0], g.num_rows, -1).transpose(1, 2)
-            out.append(y.flatten(0, 1))
-            first = last
-        return torch.cat(out) if len(out) > 1 else out[0]
+            return together(self.cache, slots, rows, rows + ahead, max(starts) + 1)
+        return ragged(self.cache, spans, starts, skipped)
 
 
 def _rotate(keys: Tensor, angles: Tensor) -> Tensor:
@@ -276,21 +204,3 @@ def _rotate(keys: Tensor, angles: Tensor) -> Tensor:
     cos, sin = angles.cos(), angles.sin()
     turned = torch.cat((a * cos - b * sin, b * cos + a * sin), -1).to(keys.dtype)
     return torch.cat((turned, keys[..., size:]), -1)
-
-
-def _attention(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float,
-    kv: Batch,
-    **_: Any,
-) -> tuple[Tensor, None]:
-    """transformers' attention interface: [1, H, N, D] each -> [1, N, Hq, D]."""
-    out = kv.attend(int(module.layer_idx), query[0], key[0], value[0], scaling)  # type: ignore[arg-type]
-    return out[None], None
-
-
-AttentionInterface.register(ATTENTION, _attention)
