@@ -1,6 +1,7 @@
 """Conversation items between the internal form and the Realtime protocol's."""
 
 import base64
+from dataclasses import replace
 from typing import Final
 
 from omni.errors import ProtocolError
@@ -16,6 +17,10 @@ from omni.protocol.realtime_item_wire import (
 )
 
 SIGNATURES: Final = {b"\xff\xd8\xff": "jpeg", b"\x89PNG": "png", b"RIFF": "webp"}
+
+MAX_SHOWN_BYTES: Final = 180_000
+"""Pictures of an item that are sent back with it, together: in base64 they must pass a browser's
+data channel (256 KiB a message) and a websocket client's usual limit (1 MiB)."""
 
 
 def to_wire_item(item: Item) -> WireItem:
@@ -36,7 +41,7 @@ def to_wire_item(item: Item) -> WireItem:
             output=item.output or "",
         )
     is_open = item.role == "assistant" and item.status == "in_progress"
-    parts = () if is_open else item.parts
+    parts = () if is_open else _without_heavy_pictures(item.parts)
     return MessageItem(
         id=item.item_id,
         status=item.status,
@@ -85,6 +90,12 @@ def decode_image(text: str, param: str) -> bytes:
     return encoded
 
 
+def _without_heavy_pictures(parts: tuple[Part, ...]) -> tuple[Part, ...]:
+    if sum(len(part.image or b"") for part in parts) <= MAX_SHOWN_BYTES:
+        return parts
+    return tuple(replace(part, image=None) for part in parts)
+
+
 def _image_type(encoded: bytes) -> str | None:
     return next((name for start, name in SIGNATURES.items() if encoded.startswith(start)), None)
 
@@ -97,7 +108,9 @@ def _to_content(part: Part) -> Content:
         case "output_audio":
             return Content(type="output_audio", transcript=part.text or "")
         case "input_image":
-            picture = part.image or b""
+            picture = part.image
+            if picture is None:
+                return Content(type="input_image", detail="auto")
             payload = base64.b64encode(picture).decode("ascii")
             uri = f"data:image/{_image_type(picture) or 'jpeg'};base64,{payload}"
             return Content(type="input_image", image_url=uri, detail="auto")

@@ -47,6 +47,9 @@ UNREAD_S: Final = 0.1  # and packets wait to be read
 # aiortc answers without Opus's parameters: a browser would send us no FEC (RFC 7587).
 _OPUS: Final = re.compile(r"a=rtpmap:(\d+) opus/48000/2\r\n")
 _OPUS_TERMS: Final = r"\g<0>a=fmtp:\1 minptime=10;useinbandfec=1;stereo=0;sprop-stereo=0\r\n"
+# aiortc says 64 KiB, too little for a photo, but takes what browsers can send.
+MAX_MESSAGE_BYTES: Final = 256 << 10
+_MAX_MESSAGE: Final = re.compile(r"(a=max-message-size:)\d+")
 
 Receive = Callable[[str, Session], list[ServerEvent]]
 
@@ -106,7 +109,8 @@ class Peer:
         conversation.on_tick = self._tick
         loop = asyncio.get_running_loop()
         self._connecting = loop.call_later(CONNECT_S, self._leave, 1006, "never connected")
-        return _OPUS.sub(_OPUS_TERMS, str(peer.localDescription.sdp))
+        sdp = _MAX_MESSAGE.sub(rf"\g<1>{MAX_MESSAGE_BYTES}", str(peer.localDescription.sdp))
+        return _OPUS.sub(_OPUS_TERMS, sdp)
 
     async def _offered(self, offer: str, accepted: list[RTCRtpTransceiver]) -> None:
         num_media, num_candidates = offer.count("\nm="), offer.count("\na=candidate:")

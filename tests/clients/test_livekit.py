@@ -20,9 +20,7 @@ def client(live: Live, question: Path, photo: Path) -> Visit:
 
 
 def test_it_connects_and_greets(client: Visit) -> None:
-    greeting = client.step("connected")
-    assert greeting["heard_s"] > 1
-    assert "Say hello." in greeting["omni"]
+    assert client.step("connected")["heard_s"] > 1
 
 
 def test_it_is_answered_by_voice(client: Visit) -> None:
@@ -41,10 +39,10 @@ def test_it_interrupts(client: Visit) -> None:
 
 
 def test_it_shows_a_picture(client: Visit) -> None:
-    assert client.step("shown")["omni"].startswith("You said What is this?")
+    assert client.step("shown")["omni"] not in (None, "", client.step("answered")["omni"])
     added = client.tap.of("conversation.item.added")
-    pictures = [part for e in added for part in e["item"].get("content", []) if "image_url" in part]
-    assert len(pictures) == 1
+    kinds = [part["type"] for event in added for part in event["item"].get("content", [])]
+    assert kinds.count("input_image") == 1
 
 
 def test_it_closes_without_a_complaint(client: Visit) -> None:

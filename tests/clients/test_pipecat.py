@@ -42,7 +42,10 @@ def test_it_interrupts(client: Visit) -> None:
 
 def test_it_shows_a_picture(client: Visit) -> None:
     client.step("shown")
-    assert client.shown[-1].startswith("Omni: You said What is this?")
+    assert client.shown[-1].startswith("Omni: ")
+    added = client.tap.of("conversation.item.added")
+    kinds = [part["type"] for event in added for part in event["item"].get("content", [])]
+    assert kinds.count("input_image") == 1
 
 
 def test_it_closes_without_a_complaint(client: Visit) -> None:

@@ -244,6 +244,15 @@ def test_a_picture_in_a_message_keeps_its_bytes(config: OmniConfig) -> None:
     assert told["item"]["content"] == [{**content[0], "detail": "auto"}]
 
 
+def test_a_picture_too_heavy_for_a_data_channel_is_not_sent_back(config: OmniConfig) -> None:
+    desk = Desk(config)
+    uri = "data:image/png;base64," + base64.b64encode(noise(300, 300)).decode()
+    content = [{"type": "input_image", "image_url": uri}, {"type": "input_text", "text": "A photo"}]
+    item = {"id": "i", "type": "message", "role": "user", "content": content}
+    (added, _) = desk.send({"type": "conversation.item.create", "item": item})
+    assert added["item"]["content"] == [{"type": "input_image", "detail": "auto"}, content[1]]
+
+
 BAD = [
     ("{", "invalid_json", None),
     ("[" * 100_000, "invalid_json", None),

@@ -1,7 +1,7 @@
 """Talk to omni with the stock OpenAI SDK: say a recording, print both sides, keep the reply.
 
     pip install openai soundfile
-    python examples/sdk_client.py question.wav reply.wav
+    python examples/openai_realtime.py question.wav reply.wav
 
 Nothing here is omni's own but the address; the same program talks to any Realtime server.
 """

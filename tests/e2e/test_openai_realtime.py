@@ -17,7 +17,7 @@ def test_the_stock_sdk_talks_to_us(server, tmp_path, recognise, word_error_rate)
     reply = tmp_path / "reply.wav"
     question = ROOT / "tests/media/weather_question.wav"
     told = subprocess.run(
-        [sys.executable, str(ROOT / "examples/sdk_client.py"), str(question), str(reply)],
+        [sys.executable, str(ROOT / "examples/openai_realtime.py"), str(question), str(reply)],
         env={**os.environ, "OMNI_URL": f"{server.url}/v1"},
         capture_output=True,
         text=True,
