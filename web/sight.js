@@ -47,7 +47,8 @@ export class Sight {
     frame(canvas, event.things);
     const figure = document.createElement("figure");
     const caption = document.createElement("figcaption");
-    caption.textContent = event.note;
+    caption.textContent = caption.title = inShort(event);
+    $("note").textContent = event.note;
     figure.append(canvas, caption);
     const row = document.createElement("li");
     row.append(figure);
@@ -59,6 +60,7 @@ export class Sight {
     this.camera.close();
     this.sent.clear();
     $("seen").replaceChildren();
+    $("note").textContent = "Looking…";
     this.#show();
   }
 
@@ -108,6 +110,13 @@ export class Sight {
     $("lens").replaceChildren(new Option("Default camera", ""), ...options);
     $("lens").value = chosen;
   }
+}
+
+/** What was found in one picture, in a few words. */
+function inShort({ things, text, note }) {
+  const names = things.map(({ label, probability }) => label + (probability < SHARE ? "?" : ""));
+  const found = [...new Set(names), ...(text ? [`“${text}”`] : [])];
+  return found.join(" · ") || note;
 }
 
 function small(canvas) {

@@ -14,6 +14,7 @@ from omni.types import Thing
 
 SURE: Final = 0.45
 _NUM_SIGHTINGS: Final = 3  # of something faint in pictures that differ, before it is believed
+_SHIFTED: Final = 0.02  # of the picture: less may be a hand that trembles
 _NEAR: Final = 0.3  # of the picture: how far a thing may go between two looks
 _MOVED: Final = 0.15
 _MISSED_MS: Final = 1500
@@ -46,6 +47,7 @@ class _Track:
     thing: Thing
     home: tuple[float, float]  # the centre from which it is said to have moved
     seen_ms: int
+    sighted: tuple[float, float, float, float]  # its box when a sighting was last counted
     num_sightings: int = 1
     is_known: bool = field(default=False)  # its coming was noted
 
@@ -122,11 +124,12 @@ class Scene:
     def _begin(self, found: Finding) -> _Track:
         thing = Thing(self._next_id, found.label, found.colour, found.box, found.probability)
         self._next_id += 1
-        return _Track(thing, _centre(found.box), self._now_ms)
+        return _Track(thing, _centre(found.box), self._now_ms, found.box)
 
     def _follow(self, track: _Track, found: Finding) -> None:
         track.seen_ms = self._now_ms
-        track.num_sightings += found.box != track.thing.box
+        if max(abs(a - b) for a, b in zip(track.sighted, found.box, strict=True)) > _SHIFTED:
+            track.sighted, track.num_sightings = found.box, track.num_sightings + 1
         probability = max(track.thing.probability * 0.9, found.probability)
         if track.num_sightings >= _NUM_SIGHTINGS:
             probability = max(probability, SURE)

@@ -40,7 +40,7 @@ class Sight:
         self._seen: Seen | None = None
         self._counts_until_ms = 0.0
         self._awaited: dict[str, float] = {}  # picture → deadline
-        self._looks_closely = False
+        self._looks_closely = True  # at the first picture, and the first of each turn
         self._watches: list[str] = []
         self._notice = ("", 0.0)
         self._prepared = ("", "", 0.0)  # text, aside, and when
@@ -53,7 +53,7 @@ class Sight:
         return any(deadline_ms > now_ms for deadline_ms in self._awaited.values())
 
     def show(self, encoded: bytes, captured_ms: int) -> str:
-        """A camera's picture; the first one of a turn is looked at closely. Returns its id."""
+        """A camera's picture; the first, and that of each turn, is looked at closely. Its id."""
         is_asked, self._looks_closely = self._looks_closely, False
         return self._send(encoded, captured_ms, CAMERA_MS, is_asked=is_asked)
 
@@ -153,8 +153,14 @@ class Sight:
         if label := wanted_sight(text):
             told = self._told_of(label) if self._is_in_view(label) else ""
             return told or f"I will tell you when I see {with_article(label)}."
-        if not has_picture or not self._is_enabled:
-            return looking.answer(text, seen)
+        if has_picture and self._is_enabled:
+            return self._said_to_picture(text, seen)
+        said = looking.answer(text, seen)
+        is_on = self._out.clock.now_ms() < self._counts_until_ms
+        return "I have not made anything out yet." if said and seen is None and is_on else said
+
+    @staticmethod
+    def _said_to_picture(text: str, seen: Seen | None) -> str:
         if seen is None:
             return "I could not see that picture."
         return looking.answer_to_picture(text, replace(seen, gone=()))  # it is about it alone

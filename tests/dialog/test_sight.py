@@ -147,6 +147,12 @@ def test_a_spoken_question_about_sight_is_answered_without_thought() -> None:
     assert prompted(talk) == "Thank you very much."
 
 
+def test_a_camera_that_was_just_turned_on_is_not_off(talk: Talk) -> None:
+    talk.do(lambda session: session.show(b"picture"))
+    write(talk, "What do you see?")
+    assert said(talk) == "I have not made anything out yet."
+
+
 def test_a_camera_that_is_off_shows_nothing(talk: Talk) -> None:
     show(talk, DOG)
     talk.quiet(16)
@@ -156,11 +162,12 @@ def test_a_camera_that_is_off_shows_nothing(talk: Talk) -> None:
 
 def test_the_first_picture_of_a_turn_is_looked_at_closely() -> None:
     talk = Talk(OmniConfig())
-    talk.do(lambda session: session.show(b"before"))
+    for _ in range(2):
+        talk.do(lambda session: session.show(b"before"))
     talk.speak(0.6)
     talk.do(lambda session: session.show(b"one"))
     talk.do(lambda session: session.show(b"two"))
-    assert [picture.is_asked for picture in pictures(talk)] == [False, True, False]
+    assert [picture.is_asked for picture in pictures(talk)] == [True, False, True, False]
 
 
 def test_time_goes_on_for_eyes_when_no_sound_comes(talk: Talk) -> None:

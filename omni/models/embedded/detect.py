@@ -20,6 +20,8 @@ SIDE: Final = 512
 _CELL: Final = 4  # pixels between neighbouring answers
 _STRIDE: Final = 32  # sides of the input are multiples of it
 _MAX_FOUND: Final = 64
+_DOUBLE: Final = 0.6  # of the smaller box, covered by another of its kind
+_EQUAL: Final = 0.75  # of what two boxes cover together, covered by both
 _OUTPUTS: Final = ("tower_0/keypoints", "tower_0/wh")
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, 0..1 of the picture
@@ -81,17 +83,27 @@ def _peaks(
 
 
 def _distinct(detections: list[Detection]) -> list[Detection]:
-    """Without further boxes of the same kind that mostly cover one found already."""
+    """Without further boxes of the same kind that mostly cover one found already, and without
+    what else the same box might be: one thing is one kind of thing, the likeliest."""
     kept: list[Detection] = []
     for one in detections:
-        if not any(each.label == one.label and overlap(each.box, one.box) > 0.6 for each in kept):
+        if not any(_is_same(each, one) for each in kept):
             kept.append(one)
     return kept
 
 
-def overlap(one: Box, other: Box) -> float:
-    """The common area as a fraction of the smaller box."""
+def _is_same(one: Detection, other: Detection) -> bool:
+    common = _common(one.box, other.box)
+    if one.label == other.label:
+        return common > _DOUBLE * min(_area(one.box), _area(other.box))
+    return common > _EQUAL * (_area(one.box) + _area(other.box) - common)
+
+
+def _common(one: Box, other: Box) -> float:
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
-    smaller = min((b[2] - b[0]) * (b[3] - b[1]) for b in (one, other))
-    return max(0.0, width) * max(0.0, height) / smaller if smaller > 0 else 0.0
+    return max(0.0, width) * max(0.0, height)
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
