@@ -98,3 +98,26 @@ async def test_a_stage_that_cannot_load_is_named() -> None:
         await gateway.ready()
     assert gateway.state == "failed"
     await gateway.stop()
+
+
+@pytest.mark.parametrize("content_type", ["application/sdp", "multipart/form-data; boundary=x"])
+def test_a_browser_sees_the_answer_and_the_refusal(serve: Serve, content_type: str) -> None:
+    live = serve(key="sk-server")
+    url = f"{live.url}/v1/realtime/calls"
+    origin = {"Origin": "http://localhost:3000"}
+    asked = {
+        **origin,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type,x-stainless-lang",
+    }
+    preflight = httpx.options(url, headers=asked)  # browsers send no key with it
+    assert preflight.status_code == 200
+    allowed = preflight.headers["access-control-allow-headers"]
+    assert {"authorization", "content-type", "x-stainless-lang"} <= set(allowed.split(","))
+    headers = {**origin, "Content-Type": content_type}
+    for key, status in (("sk-server", 400), ("wrong", 401)):
+        with_key = {**headers, "Authorization": f"Bearer {key}"}
+        answer = httpx.post(url, content=b"v=0", headers=with_key)
+        assert answer.status_code == status
+        assert answer.headers["access-control-allow-origin"] == origin["Origin"]
+        assert "Location" in answer.headers["access-control-expose-headers"]
