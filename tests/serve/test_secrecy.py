@@ -27,6 +27,23 @@ def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
 
 
+def converse(url: str, key: str) -> None:
+    """A session, in which nonsense is said, for whoever may have one."""
+    protocols: Any = ["realtime", f"openai-insecure-api-key.{key}"]
+    address = f"{url}/v1/realtime".replace("http", "ws")
+    if key in (KEYS["core"], KEYS["wrong"]):
+        with pytest.raises(InvalidStatus) as refusal:
+            connect(address, subprotocols=protocols)
+        assert refusal.value.response.status_code == 401
+        assert key not in str(refusal.value.response.body)
+        return
+    with connect(address, subprotocols=protocols) as socket:
+        socket.recv()
+        socket.send(f'{{"{WORDS}')
+        socket.send(json.dumps({"type": WORDS}))
+        socket.recv()
+
+
 def talk(url: str) -> list[str]:
     """Use the server in every way that a secret can travel; returns what was lent."""
     lent = []
@@ -44,16 +61,7 @@ def talk(url: str) -> list[str]:
         if answer.status_code == 200:
             lent.append(answer.json()["value"])
     for key in (*KEYS.values(), *lent):
-        protocols: Any = ["realtime", f"openai-insecure-api-key.{key}"]
-        try:
-            with connect(f"{url}/v1/realtime".replace("http", "ws"), subprotocols=protocols) as s:
-                s.recv()
-                s.send(f'{{"{WORDS}')
-                s.send(json.dumps({"type": WORDS}))
-                s.recv()
-        except InvalidStatus as refusal:
-            assert refusal.response.status_code == 401
-            assert key not in str(refusal.response.body)
+        converse(url, key)
     return lent
 
 
