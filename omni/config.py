@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from omni import resources
+from omni.config_duplex import DuplexConfig
+from omni.config_section import Section as Section
 from omni.errors import ConfigError
 
 PROFILES = resources.folder("configs")
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ModelFile(Section):
@@ -133,7 +131,7 @@ class DeadlineConfig(Section):
     next_speech_s: float = 10
     apology: str = Field(
         "Sorry, something went wrong on my side. Please say that again.",
-        description="shown, and spoken if possible, when a reply is lost",
+        description="shown, and spoken if possible, when a reply is lost; empty: nothing",
     )
 
 
@@ -211,12 +209,20 @@ class StubConfig(Section):
 
 
 class BrainConfig(Section):
-    kind: Literal["embedded", "stub"] = Field("embedded", description="the models")
+    kind: Literal["embedded", "stub", "minicpm-o"] = Field("embedded", description="the models")
+    checkpoint: Path | None = Field(None, description="minicpm-o: the official folder")
+    duplex: DuplexConfig = DuplexConfig()
     hear: HearConfig = HearConfig()
     see: SeeConfig = SeeConfig()
     think: ThinkConfig = ThinkConfig()
     speak: SpeakConfig = SpeakConfig()
     stub: StubConfig = StubConfig()
+
+    @field_validator("checkpoint")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        """The same folder for every process, wherever it stands."""
+        return path and path.expanduser().absolute()
 
 
 class ToolsConfig(Section):

@@ -6,36 +6,27 @@ that both runtimes behave alike. All times in samples or ms of the user's audio 
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeVar
-
-import numpy as np
-import numpy.typing as npt
+from typing import Final, Literal
 
 from omni.chat import Message, Tool
+from omni.chunk import Chunk as Chunk
+from omni.chunk import Pixels as Pixels
+from omni.chunk import Samples as Samples
+from omni.chunk import StageName as StageName
+from omni.chunk import frozen_array as frozen_array
+from omni.units import (
+    BeginContext,
+    Chosen,
+    PictureEmbeddings,
+    SoundEmbeddings,
+    UnitPictures,
+    UnitPlan,
+    UnitSound,
+    UnitWords,
+)
 
-Samples = npt.NDArray[np.float32]  # [n], mono, -1..1
-Pixels = npt.NDArray[np.uint8]  # [H, W, 3], RGB
-StageName = Literal["vad", "hear", "see", "think", "speak"]
 Receiver = Literal["vad", "hear", "see", "think", "speak", "gateway"]
 STAGES: Final[tuple[StageName, ...]] = ("vad", "hear", "see", "think", "speak")
-
-
-Array = TypeVar("Array", bound="npt.NDArray[Any]")
-
-
-def frozen_array(array: Array) -> Array:
-    """The same array, read-only."""
-    array.setflags(write=False)
-    return array
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Chunk:
-    """A run of one modality, or a command about one, on its way to a stage."""
-
-    session_id: str
-    epoch: int
-    unit_index: int
 
 
 # ---- to the ears and eyes
@@ -277,10 +268,18 @@ DESTINATIONS: Final[dict[type[Chunk], tuple[Receiver, ...]]] = {
     Speech: ("gateway",),
     Fence: STAGES,
     StageReport: ("gateway",),
+    BeginContext: ("hear", "think", "speak"),
+    UnitSound: ("hear",),
+    UnitPictures: ("see",),
+    UnitPlan: ("think",),
+    SoundEmbeddings: ("think",),
+    PictureEmbeddings: ("think",),
+    Chosen: ("gateway",),
+    UnitWords: ("speak",),
 }
 """Who receives what: the whole wiring of the pipeline, the same for every runtime."""
 
-REPLY_CHUNKS: Final = (Prompt, Token, Called, Say, Speech)
+REPLY_CHUNKS: Final = (Prompt, Token, Called, Say, Speech, UnitWords)
 """The chunks that a raised epoch makes stale."""
 
 

@@ -12,11 +12,15 @@ ROOT = Path(__file__).parent.parent
 ROWS = (
     {
         "chat",
+        "chunk",
+        "units",
         "types",
         "events",
         "items",
         "errors",
         "config",
+        "config_section",
+        "config_duplex",
         "resources",
         "clock",
         "channel",

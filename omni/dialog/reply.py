@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from omni.chat import Message
+from omni.config import DeadlineConfig
 from omni.dialog.tools import NO_TOOLS, ToolOptions
 from omni.events import Item, Part, ResponseDone, Timings, Usage
 from omni.media.playout import RATE_HZ, Playout
@@ -67,6 +68,15 @@ class Reply:
         if self.is_spoken and not is_silent:
             return self.playout.is_drained
         return self.last_token is not None
+
+    def wait_limit_s(self, limits: DeadlineConfig) -> float | None:
+        """How long what it waits for may take; None if it waits for nothing."""
+        if self.last_token is None:
+            return limits.next_token_s if self.text else limits.first_token_s
+        if self.is_spoken and not self.playout.is_complete:
+            has_begun = self.playout.generated_samples > 0
+            return limits.next_speech_s if has_begun else limits.first_speech_s
+        return None
 
 
 def done_event(reply: Reply, status: Status, reason: Reason | None) -> ResponseDone:

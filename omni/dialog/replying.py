@@ -79,6 +79,13 @@ class Replying:
         reply.messages = messages
         self._prompt(reply)
 
+    def begin_unasked(self, options: ReplyOptions, speech_end_ms: float) -> str:
+        """The brain speaks by itself: what it sends under the id returned is this reply."""
+        reply = self._new_reply(options, speech_end_ms)
+        reply.waits_since_ms = self._out.clock.now_ms()
+        self.release()
+        return reply.response_id
+
     def fail(self, options: ReplyOptions, code: str, message: str) -> None:
         """A reply that can only say that it is none."""
         self._apologise(self._new_reply(options, self._out.clock.now_ms()), code, message)
@@ -103,9 +110,8 @@ class Replying:
     def receive(self, chunk: Token | Called | Speech) -> None:
         """Take in what the core wrote or called or the voice spoke; stale pieces are ignored."""
         reply = self._reply
-        if reply is None or chunk.epoch < self._out.epoch:
-            return
-        if chunk.response_id != reply.response_id:
+        is_stale = chunk.epoch < self._out.epoch
+        if reply is None or is_stale or chunk.response_id != reply.response_id:
             return
         reply.waits_since_ms = self._out.clock.now_ms()
         if isinstance(chunk, Speech):
@@ -229,7 +235,7 @@ class Replying:
         self._out.raise_epoch()
         if reply.state == "held":
             self.release()
-        if is_second_failure or not reply.is_spoken:
+        if is_second_failure or not (reply.is_spoken and self._deadlines.apology):
             self._items.end(reply, "failed")
             self._leave()
             return
@@ -284,14 +290,8 @@ class Replying:
 
     def _watch(self, reply: Reply, now_ms: float) -> None:
         """The watchdog: no reply waits for ever."""
-        limits, playout = self._deadlines, reply.playout
-        if reply.last_token is None:
-            limit_s = limits.next_token_s if reply.text else limits.first_token_s
-        elif reply.is_spoken and not playout.is_complete:
-            limit_s = limits.next_speech_s if playout.generated_samples else limits.first_speech_s
-        else:
-            return
-        if now_ms - reply.waits_since_ms > limit_s * 1000:
+        limit_s = reply.wait_limit_s(self._deadlines)
+        if limit_s is not None and now_ms - reply.waits_since_ms > limit_s * 1000:
             self._apologise(reply, "stage_timeout", "the reply took too long")
 
     def _mark(self, reply: Reply, name: str) -> None:

@@ -9,7 +9,7 @@ from omni import events
 from omni.clock import unix_time_s
 from omni.config import OmniConfig
 from omni.dialog.options import SessionOptions
-from omni.dialog.session import Session
+from omni.dialog.sessions import AnySession
 from omni.errors import OmniError, to_wire
 from omni.protocol import realtime_commands as commands
 from omni.protocol import realtime_events as wire
@@ -60,14 +60,14 @@ class RealtimeView:
         self._state.expires_s = int(unix_time_s() + self._lifetime_s)
         return [wire.SessionCreated(session=self._state.session())]
 
-    def receive(self, text: str | bytes, session: Session) -> list[wire.ServerEvent]:
+    def receive(self, text: str | bytes, session: AnySession) -> list[wire.ServerEvent]:
         """Do what one message of the client says; returns the direct answer, if any.
 
         What the session tells of it comes through `render`.
         """
         return self.control(self._bounds.narrow(text) if self._bounds else text, session)
 
-    def control(self, text: str | bytes, session: Session) -> list[wire.ServerEvent]:
+    def control(self, text: str | bytes, session: AnySession) -> list[wire.ServerEvent]:
         """The same for whoever holds the server's key: no secret's bounds apply."""
         event_id = None
         try:

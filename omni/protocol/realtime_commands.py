@@ -10,7 +10,7 @@ import pydantic_core
 from pydantic import TypeAdapter, ValidationError
 
 from omni.dialog.answering import ResponseRequest
-from omni.dialog.session import Session
+from omni.dialog.sessions import AnySession
 from omni.dialog.tools import ToolOptions
 from omni.errors import ProtocolError
 from omni.protocol import realtime_requests as wire
@@ -47,7 +47,7 @@ class Commands:
         if after.input_format != before.input_format:
             self._input = InputAudio(after.input_format)
 
-    def execute(self, event: wire.AnyClientEvent, session: Session) -> list[ServerEvent]:
+    def execute(self, event: wire.AnyClientEvent, session: AnySession) -> list[ServerEvent]:
         """Do what a client asks; returns what the session itself does not tell.
 
         Raises:
@@ -75,7 +75,7 @@ class Commands:
     def _hear(
         self,
         event: wire.InputAudioAppend | wire.InputAudioCommit | wire.InputAudioClear,
-        session: Session,
+        session: AnySession,
     ) -> None:
         match event:
             case wire.InputAudioAppend():
@@ -92,7 +92,7 @@ class Commands:
     def _edit(
         self,
         event: wire.ItemCreate | wire.ItemRetrieve | wire.ItemDelete | wire.ItemTruncate,
-        session: Session,
+        session: AnySession,
     ) -> None:
         match event:
             case wire.ItemCreate():

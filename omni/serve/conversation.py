@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from omni.clock import Clock, SystemClock
 from omni.config import OmniConfig
 from omni.dialog.options import SessionOptions
-from omni.dialog.session import Session
+from omni.dialog.sessions import AnySession, Sessions
 from omni.errors import SessionCapacity
 from omni.events import Event
 from omni.pipeline import Pipeline
@@ -31,7 +31,7 @@ OnEvent = Callable[[Event], None]
 class Conversation:
     """One client's session, open in the pipeline. Made by `Conversations.open`."""
 
-    def __init__(self, pipeline: Pipeline, session: Session, on_event: OnEvent) -> None:
+    def __init__(self, pipeline: Pipeline, session: AnySession, on_event: OnEvent) -> None:
         self.session = session
         self.on_tick: Callable[[], None] = lambda: None  # for a transport that sends in real time
         self._pipeline = pipeline
@@ -42,7 +42,7 @@ class Conversation:
         self.session.feed(samples)
         self._flush()
 
-    def run(self, command: Callable[[Session], None]) -> None:
+    def run(self, command: Callable[[AnySession], None]) -> None:
         """Do something to the session; its errors pass through to the caller."""
         try:
             command(self.session)
@@ -77,7 +77,7 @@ class Conversations:
     def __init__(self, pipeline: Pipeline, config: OmniConfig, clock: Clock | None = None) -> None:
         self._pipeline = pipeline
         self._config = config
-        self._clock = clock or SystemClock()
+        self._sessions = Sessions(config, clock or SystemClock())
         self._open: dict[str, Conversation] = {}
         self._exchanges: set[str] = set()
         self._pacer: asyncio.Task[None] | None = None
@@ -93,7 +93,7 @@ class Conversations:
         """
         self._check_room()
         session_id = f"sess_{secrets.token_hex(10)}"
-        session = Session(session_id, options, self._config, self._clock)
+        session = self._sessions.new(session_id, options)
         conversation = Conversation(self._pipeline, session, on_event)
         self._open[session_id] = conversation
         try:

@@ -21,7 +21,7 @@ from aiortc import (
 )
 
 from omni import events
-from omni.dialog.session import Session
+from omni.dialog.sessions import AnySession
 from omni.errors import ProtocolError
 from omni.protocol.realtime import RealtimeView, error_event
 from omni.protocol.realtime_events import ErrorEvent, ServerEvent
@@ -51,7 +51,7 @@ _OPUS_TERMS: Final = r"\g<0>a=fmtp:\1 minptime=10;useinbandfec=1;stereo=0;sprop-
 MAX_MESSAGE_BYTES: Final = 256 << 10
 _MAX_MESSAGE: Final = re.compile(r"(a=max-message-size:)\d+")
 
-Receive = Callable[[str, Session], list[ServerEvent]]
+Receive = Callable[[str, AnySession], list[ServerEvent]]
 
 
 class Peer:
@@ -173,7 +173,7 @@ class Peer:
             self._conversation.feed(samples)
 
     def _show(self, still: bytes, captured_ms: int) -> None:
-        def show(session: Session) -> None:
+        def show(session: AnySession) -> None:
             session.show(still, captured_ms)
 
         if self._conversation and not self.closed.is_set():

@@ -43,6 +43,11 @@ def build_stage(config: OmniConfig, name: StageName) -> Stage:
     is_remote = name == "think" and isinstance(brain.think.core, RemoteCoreConfig)
     if brain.kind == "stub" and not is_remote:
         return stub_stage(name, brain.stub)
+    if brain.kind == "minicpm-o" and name != "vad":
+        # Imported here: no other brain needs torch's transformers.
+        from omni.stages.minicpmo.build import minicpmo_stage
+
+        return minicpmo_stage(config, name)
     match name:
         case "vad":
             return VadStage(

@@ -26,6 +26,7 @@ from omni.types import (
     StageHealth,
     StageReport,
 )
+from omni.units import UnitSound
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +171,7 @@ def inbox_limits(queue_ms: int) -> Callable[[Chunk], Limit | None]:
 
 def _media_s(chunk: Chunk) -> float:
     match chunk:
-        case AudioChunk() | Recognise(is_final=True):
+        case AudioChunk() | Recognise(is_final=True) | UnitSound():
             return len(chunk.samples) / 16000
         case Speech():
             return len(chunk.samples) / 24000

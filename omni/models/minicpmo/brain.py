@@ -28,6 +28,7 @@ from omni.models.minicpmo.wishes import (
     HearClip,
     Say,
     See,
+    SeePacked,
     Sound,
     Vocoder,
     Wish,
@@ -71,6 +72,9 @@ class Eyes:
         self.eye = Eye(model.vpm, model.resampler, model.config.slicing)
 
     def answer(self, wishes: Sequence[Wish]) -> list[Any]:
+        if isinstance(wishes[0], SeePacked):
+            films = [(w.pictures, w.times) for w in wishes if isinstance(w, SeePacked)]
+            return self.eye.pack(films)
         return self.eye.see([(w.picture, w.max_slices) for w in wishes if isinstance(w, See)])
 
 
@@ -155,7 +159,7 @@ class Brain:
         match wish:
             case Hear() | HearClip():
                 return self.ears
-            case See():
+            case See() | SeePacked():
                 return self.eyes
             case Feed() | Decide() | Choose():
                 return self.mind

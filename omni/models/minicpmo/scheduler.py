@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from omni.errors import StageError
-from omni.models.minicpmo.brain import Brain
+from omni.models.minicpmo.brain import Faculty
 from omni.models.minicpmo.wishes import ORDER, Decide, Emit, HearClip, Result, Say, Wish, Work
 
 
@@ -53,7 +53,7 @@ class Job:
 class Scheduler:
     """Serves the work of many sessions; new work may join between any two passes."""
 
-    def __init__(self, brain: Brain) -> None:
+    def __init__(self, brain: Faculty) -> None:
         self.brain = brain
         self.jobs: list[Job] = []
 
@@ -63,6 +63,13 @@ class Scheduler:
         if not job.is_done:
             self.jobs.append(job)
         return job
+
+    def cancel(self, job: Job) -> None:
+        """Break work off where it waits; what it has fed stays fed."""
+        if job in self.jobs:
+            self.jobs.remove(job)
+            job.work.close()
+            job.wish = None
 
     def step(self) -> None:
         """Answer the earliest kind of wish there is, for all who have it.
@@ -93,12 +100,12 @@ class Scheduler:
             job.fail(error)
 
 
-def run(brain: Brain, work: Work[Result]) -> Result:
+def run(brain: Faculty, work: Work[Result]) -> Result:
     """Do one session's work alone. Raises what the work raises."""
     return run_all(brain, [work])[0]
 
 
-def run_all(brain: Brain, works: Sequence[Work[Result]]) -> list[Result]:
+def run_all(brain: Faculty, works: Sequence[Work[Result]]) -> list[Result]:
     """Do the work of several sessions side by side. Raises the first error of any, at the end."""
     scheduler = Scheduler(brain)
     jobs = [scheduler.submit(work) for work in works]

@@ -33,11 +33,21 @@ class Eye:
     def tiles(self, tiles: Sequence[Pixels]) -> list[Tensor]:
         """Tower and resampler over finished tiles. [queries, D] each"""
         embeds: list[Tensor] = []
-        like = self.resampler.query
         for start in range(0, len(tiles), _TILES_A_PASS):
-            batch = tiles[start : start + _TILES_A_PASS]
-            pixels = [torch.from_numpy(slicing.patches(tile, self.slicing)) for tile in batch]
-            sizes = torch.tensor([slicing.patch_size(tile, self.slicing) for tile in batch])
-            states = self.tower(stack_pixels(pixels).to(like), sizes)
-            embeds.extend(self.resampler(states, sizes))
+            embeds.extend(self.resampler(*self._look(tiles[start : start + _TILES_A_PASS])))
         return embeds
+
+    @torch.inference_mode()
+    def pack(self, films: Sequence[tuple[Sequence[Pixels], Sequence[int]]]) -> list[Tensor]:
+        """Embed films, each as one: frames, and their times in 0.1 s. [queries, D] each"""
+        embeds: list[Tensor] = []
+        for pictures, times in films:
+            tiles = [slicing.cut(picture, 1, self.slicing)[0] for picture in pictures]
+            embeds.extend(self.resampler(*self._look(tiles), [list(times)]))
+        return embeds
+
+    def _look(self, tiles: Sequence[Pixels]) -> tuple[Tensor, Tensor]:
+        """The tower's states of tiles [B, L, D], and their patch grids [B, 2]."""
+        pixels = [torch.from_numpy(slicing.patches(tile, self.slicing)) for tile in tiles]
+        sizes = torch.tensor([slicing.patch_size(tile, self.slicing) for tile in tiles])
+        return self.tower(stack_pixels(pixels).to(self.resampler.query), sizes), sizes

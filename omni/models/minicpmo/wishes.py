@@ -44,6 +44,14 @@ class See:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SeePacked:
+    """Embed pictures of a film as one, each with its time in 0.1 s; answered with [queries, D]."""
+
+    pictures: tuple[Pixels, ...]
+    times: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Feed:
     """Append groups to a context; answered with the states of their rows [n, D]."""
 
@@ -113,8 +121,8 @@ class Emit:
     output: Any
 
 
-Wish = Hear | HearClip | See | Feed | Decide | Choose | Say | Sound
-ORDER: tuple[type, ...] = (See, Hear, HearClip, Feed, Decide, Choose, Say, Sound)
+Wish = Hear | HearClip | See | SeePacked | Feed | Decide | Choose | Say | Sound
+ORDER: tuple[type, ...] = (See, SeePacked, Hear, HearClip, Feed, Decide, Choose, Say, Sound)
 
 Result = TypeVar("Result")
 Work = Generator[Wish | Emit, Any, Result]

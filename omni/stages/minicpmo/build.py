@@ -1,0 +1,138 @@
+"""The stages of the minicpm-o brain, from the settings and the checkpoint's folder.
+
+Each stage reads its own tensors of the checkpoint and checks the names and shapes of all.
+"""
+
+from pathlib import Path
+
+import torch
+
+from omni.config import OmniConfig
+from omni.errors import ConfigError
+from omni.media.pictures import PictureLimits
+from omni.models.minicpmo.brain import Ears, Eyes, Mind, Mouth, Room
+from omni.models.minicpmo.checkpoint import MiniCPMO, Part, load
+from omni.models.minicpmo.sampling import Decision
+from omni.models.minicpmo.token2wav_files import load_token2wav
+from omni.models.minicpmo.tokens import Tokens
+from omni.models.minicpmo.unit import DuplexRule
+from omni.models.minicpmo.window import WindowRule
+from omni.stages.base import Stage
+from omni.stages.minicpmo.hear import HearStage
+from omni.stages.minicpmo.see import SeeStage
+from omni.stages.minicpmo.speak import Organs, SpeakStage
+from omni.stages.minicpmo.think import ThinkStage
+from omni.stages.minicpmo.voices import Voices
+
+VOCODERS = ("assets/token2wav", "token2wav")  # where the official folder has it, or a plain one
+
+
+def checkpoint(config: OmniConfig) -> Path:
+    """The folder of the checkpoint.
+
+    Raises:
+        ConfigError: none is set, or it is no such folder.
+    """
+    folder = config.brain.checkpoint
+    advice = "set brain.checkpoint to the official MiniCPM-o 4.5 folder"
+    if folder is None:
+        raise ConfigError(
+            f"the minicpm-o brain needs a checkpoint: {advice}", param="brain.checkpoint"
+        )
+    folder = folder.expanduser().resolve()
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"{folder} holds no config.json: {advice}", param="brain.checkpoint")
+    return folder
+
+
+def minicpmo_stage(config: OmniConfig, name: Part) -> Stage:
+    """One stage, not loaded yet. Raises ConfigError as `checkpoint` does."""
+    checkpoint(config)
+    duplex, see = config.brain.duplex, config.brain.see
+    voices = Voices(duplex.voices)
+    match name:
+        case "hear":
+            return HearStage(lambda: Ears(_model(config, "hear")), voices)
+        case "see":
+            limits = PictureLimits(see.max_picture_bytes, see.max_pixels, see.scaled_pixels)
+            make = lambda: Eyes(_model(config, "see"))  # noqa: E731
+            return SeeStage(make, limits, duplex.max_slices, duplex.resampler)
+        case "think":
+            return ThinkStage(lambda: _mind(config), duplex_rule(config), voices)
+        case "speak":
+            rule = duplex_rule(config)
+            return SpeakStage(lambda: _organs(config), rule, voices, duplex.cushion_ms)
+
+
+def duplex_rule(config: OmniConfig) -> DuplexRule:
+    """How sessions behave, as the settings say."""
+    duplex, window = config.brain.duplex, config.brain.duplex.window
+    return DuplexRule(
+        decision=Decision(
+            temperature=duplex.temperature,
+            top_k=duplex.top_k,
+            top_p=duplex.top_p,
+            length_penalty=duplex.length_penalty,
+            listen_scale=duplex.listen_scale,
+        ),
+        window=WindowRule(
+            "off" if window.kind == "none" else window.kind,
+            window.high_rows,
+            window.low_rows,
+            window.max_units,
+            window.previous_tokens,
+            patience_rows=window.patience_rows,
+        ),
+        max_tokens=duplex.unit_tokens,
+        max_chars=duplex.unit_chars,
+        num_forced_listens=duplex.num_forced_listens,
+    )
+
+
+def device(config: OmniConfig) -> torch.device:
+    """Where the models run. Raises ConfigError if there is no such device."""
+    name = config.brain.duplex.device
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"{name!r} is no device", param="brain.duplex.device") from error
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("there is no CUDA device here", param="brain.duplex.device")
+    return chosen
+
+
+def dtype(config: OmniConfig) -> torch.dtype:
+    name = config.brain.duplex.dtype
+    if name == "auto":
+        name = "bfloat16" if device(config).type == "cuda" else "float32"
+    return torch.bfloat16 if name == "bfloat16" else torch.float32
+
+
+def _model(config: OmniConfig, part: Part) -> MiniCPMO:
+    threads = {
+        "hear": config.brain.hear.num_threads,
+        "see": config.brain.see.num_threads,
+        "think": config.brain.think.num_threads,
+        "speak": config.brain.speak.num_threads,
+    }
+    torch.set_num_threads(threads[part])
+    return load(checkpoint(config), device(config), dtype(config), [part])
+
+
+def _room(config: OmniConfig) -> Room:
+    return Room(config.brain.think.num_slots, config.brain.think.context_tokens)
+
+
+def _mind(config: OmniConfig) -> Mind:
+    return Mind(_model(config, "think"), Tokens(checkpoint(config)), _room(config))
+
+
+def _organs(config: OmniConfig) -> Organs:
+    folder = checkpoint(config)
+    found = [folder / name for name in VOCODERS if (folder / name).is_dir()]
+    if not found:
+        raise ConfigError(f"{folder} has no {VOCODERS[0]}", param="brain.checkpoint")
+    vocoder = load_token2wav(found[0], device(config))
+    return Organs(Mouth(_model(config, "speak"), vocoder, _room(config)), vocoder)
