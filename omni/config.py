@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError
 
 from omni import resources
 from omni.config_duplex import DuplexConfig
+from omni.config_section import Folder
 from omni.config_section import Section as Section
 from omni.errors import ConfigError
 
@@ -210,19 +211,13 @@ class StubConfig(Section):
 
 class BrainConfig(Section):
     kind: Literal["embedded", "stub", "minicpm-o"] = Field("embedded", description="the models")
-    checkpoint: Path | None = Field(None, description="minicpm-o: the official folder")
+    checkpoint: Folder | None = Field(None, description="minicpm-o: the official folder")
     duplex: DuplexConfig = DuplexConfig()
     hear: HearConfig = HearConfig()
     see: SeeConfig = SeeConfig()
     think: ThinkConfig = ThinkConfig()
     speak: SpeakConfig = SpeakConfig()
     stub: StubConfig = StubConfig()
-
-    @field_validator("checkpoint")
-    @classmethod
-    def _absolute(cls, path: Path | None) -> Path | None:
-        """The same folder for every process, wherever it stands."""
-        return path and path.expanduser().absolute()
 
 
 class ToolsConfig(Section):

@@ -3,12 +3,11 @@
 Beside them it reads `brain.think` (contexts), `brain.see` (limits of pictures) and `turn`.
 """
 
-from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from omni.config_section import Section
+from omni.config_section import Folder, Section
 
 
 class WindowConfig(Section):
@@ -33,7 +32,7 @@ class DuplexConfig(Section):
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of the weights; auto is bfloat16 on cuda, else float32"
     )
-    voices: Path | None = Field(
+    voices: Folder | None = Field(
         None, description="folder of voices: NAME.wav to imitate, NAME.safetensors to sound like"
     )
     seed: int | None = Field(None, description="of every session; null draws one for each")
@@ -64,9 +63,3 @@ class DuplexConfig(Section):
     late_ms: int = Field(2000, description="a unit that waited so long to begin is left out")
     overdue_ms: int = Field(15_000, description="a unit unanswered so long: begin anew")
     is_staggered: bool = Field(True, description="spread the sessions' units over the second")
-
-    @field_validator("voices")
-    @classmethod
-    def _absolute(cls, path: Path | None) -> Path | None:
-        """The same folder for every process, wherever it stands."""
-        return path and path.expanduser().absolute()
