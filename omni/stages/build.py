@@ -50,10 +50,8 @@ def build_stage(config: OmniConfig, name: StageName) -> Stage:
         return minicpmo_stage(config, name)
     match name:
         case "vad":
-            return VadStage(
-                assets.resolve(config, "silero_vad.onnx"),
-                assets.resolve(config, "smart_turn.onnx"),
-            )
+            files = ("silero_vad.onnx", "smart_turn.onnx")
+            return VadStage(*(assets.resolve(config, file) for file in files))
         case "hear":
             folder = assets.folder(config, "whisper")
             return HearStage(folder, brain.hear.num_threads, brain.hear.context_s)
