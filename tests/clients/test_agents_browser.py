@@ -138,6 +138,16 @@ def test_it_is_answered_by_voice_and_interrupts(page: Any) -> None:
     assert line(page, 4, "completed") == answer_to(line(page, 3, "completed"))
 
 
+def test_it_calls_a_tool(page: Any) -> None:
+    page.get_by_label("Message").fill("Please get_weather")
+    page.keyboard.press("Enter")
+    await_told(page, "response.done", 4)
+    call, reply = (event["response"]["output"] for event in told(page, "response.done")[-2:])
+    assert (call[0]["type"], call[0]["name"]) == ("function_call", "get_weather")
+    (part,) = reply[0]["content"]
+    assert part["transcript"] == LONG_REPLY.format(text="It is sunny in Please get_weather.")
+
+
 def test_it_shows_a_picture(page: Any, photo: Path) -> None:
     before = len(told(page, "conversation.item.done"))
     page.locator("#photo").set_input_files(photo)
@@ -146,7 +156,7 @@ def test_it_shows_a_picture(page: Any, photo: Path) -> None:
     assert [part["type"] for part in shown] == ["input_image"]
     page.get_by_label("Message").fill("What is this?")
     page.keyboard.press("Enter")
-    await_told(page, "response.done", 3)
+    await_told(page, "response.done", 5)
     (part,) = told(page, "response.done")[-1]["response"]["output"][0]["content"]
     assert part["transcript"]
 

@@ -44,6 +44,13 @@ def test_it_interrupts(client: Visit) -> None:
     assert client.step("answered again")["omni"] == whole
 
 
+def test_it_calls_a_tool(client: Visit) -> None:
+    # The stub calls a tool whose name it is told, with these words.
+    called = client.step("called")
+    assert called["calls"] == ["Please get_weather"]
+    assert called["omni"] == LONG_REPLY.format(text="It is sunny in Please get_weather")
+
+
 def test_it_shows_a_picture(client: Visit) -> None:
     assert client.step("shown")["omni"] != client.step("answered again")["omni"]
     assert len([e for e in client.tap.of("conversation.item.done") if is_photo(e)]) == 1

@@ -38,6 +38,12 @@ def test_it_interrupts(client: Visit) -> None:
     assert abs(told["audio_end_ms"] - 1000 * cut["heard_s"]) < 100
 
 
+def test_it_calls_a_tool(client: Visit) -> None:
+    # The stub calls a tool whose name it is told, with these words.
+    answer = "It is sunny in Please get_weather."
+    assert client.step("called")["omni"] == LONG_REPLY.format(text=answer)
+
+
 def test_it_shows_a_picture(client: Visit) -> None:
     assert client.step("shown")["omni"] not in (None, "", client.step("answered")["omni"])
     added = client.tap.of("conversation.item.added")

@@ -152,6 +152,31 @@ async def test_a_picture_is_part_of_the_question(client: AsyncOpenAI) -> None:
     assert events[-1].response.output[0].content[0].text
 
 
+async def test_a_tool_is_called_and_its_answer_spoken_of(client: AsyncOpenAI) -> None:
+    weather = {
+        "type": "function",
+        "name": "get_weather",
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string"}},
+            "required": ["city"],
+        },
+    }
+    async with client.realtime.connect(model="omni-stub") as connection:
+        await connection.session.update(session={"type": "realtime", "tools": [weather]})
+        # The stub calls a tool whose name it is told, with these words.
+        await write(connection, {"type": "input_text", "text": "Please get_weather"})
+        await connection.response.create()
+        (*_, call) = await until(connection, "response.function_call_arguments.done")
+        assert (call.name, call.arguments) == ("get_weather", '{"city": "Please get_weather"}')
+        await until(connection, "response.done")
+        output = {"type": "function_call_output", "call_id": call.call_id, "output": "Sunny"}
+        await connection.conversation.item.create(item=output)
+        await connection.response.create(response={"output_modalities": ["text"]})
+        events = await until(connection, "response.done")
+    assert events[-1].response.output[0].content[0].text == LONG_REPLY.format(text="Sunny")
+
+
 async def test_push_to_talk_and_cancel(client: AsyncOpenAI, question: Path) -> None:
     async with client.realtime.connect(model="omni-stub") as connection:
         await connection.session.update(

@@ -40,6 +40,13 @@ def test_it_interrupts(client: Visit) -> None:
     assert part["transcript"] != ANSWER
 
 
+def test_it_calls_a_tool(client: Visit) -> None:
+    # The stub calls a tool whose name it is told, with these words.
+    client.step("called")
+    result = '{"city": "Please get_weather", "weather": "sunny"}'
+    assert f"Omni: {LONG_REPLY.format(text=result)}" in client.shown
+
+
 def test_it_shows_a_picture(client: Visit) -> None:
     client.step("shown")
     assert client.shown[-1].startswith("Omni: ")

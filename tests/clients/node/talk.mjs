@@ -84,9 +84,13 @@ tell('interrupted', { omni: kept.content[0].transcript });
 await until(() => turns.length === 3);
 tell('answered again', { omni: said('assistant') });
 
+session.sendMessage('Please get_weather');
+await until(() => turns.length === 5);
+tell('called', { calls, omni: said('assistant') });
+
 session.addImage(photo, { triggerResponse: false });
 session.sendMessage('What is this?');
-await until(() => turns.length === 4);
+await until(() => turns.length === 6);
 tell('shown', { omni: said('assistant') });
 
 clearInterval(microphone);

@@ -142,6 +142,9 @@ async def talk(agent: Any, question: bytes, photo: str) -> None:
     cut = [m for m in session.history.messages() if m.role == "assistant" and m.interrupted][-1]
     tell("interrupted", omni=cut.text_content, heard_s=mouth.heard_s[2])
 
+    await session.generate_reply(user_input="Please get_weather")
+    tell("called", omni=last(session, "assistant").text_content)
+
     context: ChatContext = agent.chat_ctx.copy()
     context.add_message(role="user", content=[ImageContent(image=photo)])
     await agent.update_chat_ctx(context)

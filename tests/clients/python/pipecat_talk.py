@@ -20,12 +20,17 @@ from pipecat.frames.frames import (
     InputAudioRawFrame,
     InputImageRawFrame,
     InterruptionFrame,
-    LLMMessagesAppendFrame,
     OutputAudioRawFrame,
     StartFrame,
 )
 from pipecat.observers.base_observer import BaseObserver, FramePushed
 from pipecat.processors.frame_processor import FrameDirection
+from pipecat.services.openai.realtime.events import (
+    ConversationItem,
+    ConversationItemCreateEvent,
+    ItemContent,
+    ResponseCreateEvent,
+)
 from pipecat.services.openai.realtime.llm import OpenAIRealtimeLLMService
 from pipecat.transports.base_input import BaseInputTransport
 from pipecat.transports.base_output import BaseOutputTransport
@@ -162,9 +167,13 @@ async def talk(worker: Any, room: Room, question: bytes, photo: Image.Image) -> 
     await until(lambda: witness.num_replies == 4, "it answers what interrupted it")
     tell("interrupted")
 
+    await write(worker, "Please get_weather")
+    await until(lambda: witness.num_replies == 5, "it answers with what the tool said")
+    tell("called")
+
     await room.ears.push_video_frame(InputImageRawFrame(photo.tobytes(), photo.size, photo.mode))
     await write(worker, "What is this?")
-    await until(lambda: witness.num_replies == 5, "it answers about the picture")
+    await until(lambda: witness.num_replies == 6, "it answers about the picture")
     tell("shown")
 
     await worker.cancel()
@@ -172,10 +181,12 @@ async def talk(worker: Any, room: Room, question: bytes, photo: Image.Image) -> 
 
 
 async def write(worker: Any, text: str) -> None:
-    """Past the user's aggregator, which would take the words in and not pass them on."""
     inner = (q for p in worker.pipeline.processors for q in p.processors)
     (llm,) = (q for q in inner if isinstance(q, OpenAIRealtimeLLMService))
-    await llm.queue_frame(LLMMessagesAppendFrame([{"role": "user", "content": text}], True))
+    content = [ItemContent(type="input_text", text=text)]
+    item = ConversationItem(type="message", role="user", content=content)
+    await llm.send_client_event(ConversationItemCreateEvent(item=item))
+    await llm.send_client_event(ResponseCreateEvent())
 
 
 async def main(example_path: str, question_path: str, photo_path: str) -> None:
