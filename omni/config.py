@@ -57,7 +57,7 @@ class ServerConfig(Section):
         description="plain HTTP requests under way; each takes a session's room",
     )
     max_upload_bytes: int = Field(64 << 20, description="a larger recording is refused with 413")
-    max_upload_s: float = Field(7200, description="and so is one that plays longer")
+    max_upload_s: float = Field(3600, description="and so is one that plays longer")
     open_access: bool = Field(
         False, description="listen beyond loopback without a key: whoever reaches it may talk"
     )

@@ -1,7 +1,7 @@
-"""The websocket's frames: uvicorn's own, but for a close frame amid a fragmented message.
+"""The websocket's frames: uvicorn's own, but for two things that clients may do.
 
-RFC 6455 lets a control frame come there (5.4) and wants it answered in kind (5.5.1); the library
-calls it a protocol error. tests/serve/test_rfc6455.py runs all cases.
+A close frame amid a fragmented message (RFC 6455, 5.4) is answered in kind (5.5.1), where the
+library calls it an error; what is no UTF-8 closes with 1007 and fills no log.
 """
 
 import logging
@@ -26,3 +26,15 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().__init__(config, server_state, app_state, _loop)
         log = logging.getLogger("uvicorn.error")
         self.conn = Frames(max_size=config.ws_max_size, logger=log)
+
+    def send_receive_event_to_app(self) -> None:
+        """What is no UTF-8 is the client's fault, not one of ours to be logged."""
+        if self.curr_msg_data_type == "text" and not self.close_sent:
+            try:
+                b"".join(self.frames).decode()
+            except UnicodeDecodeError:
+                self.frames = []
+                self.conn.send_close(1007)
+                self.handle_parser_exception()
+                return
+        super().send_receive_event_to_app()

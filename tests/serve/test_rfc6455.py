@@ -47,7 +47,7 @@ def verdicts(echoing: Live, folder: Path, *arguments: str) -> dict[str, dict[str
 
 
 @pytest.mark.timeout(120)
-def test_every_case_passes(echoing: Live, tmp_path: Path) -> None:
+def test_every_case_passes(echoing: Live, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     excluded = [argument for group in COMPRESSION for argument in ("-x", group)]
     cases = verdicts(echoing, tmp_path, *excluded)
     wrong = {
@@ -58,6 +58,7 @@ def test_every_case_passes(echoing: Live, tmp_path: Path) -> None:
     }
     assert not wrong
     assert len(cases) == NUM_CASES
+    assert "UnicodeDecodeError" not in caplog.text
 
 
 def test_compression_is_declined(echoing: Live, tmp_path: Path) -> None:
