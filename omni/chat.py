@@ -15,6 +15,7 @@ class Tool:
     parameters: str = "{}"
     server: str = ""
     remote_name: str = ""
+    is_read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

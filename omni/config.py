@@ -15,6 +15,7 @@ from omni import resources
 from omni.config_duplex import DuplexConfig
 from omni.config_section import Folder
 from omni.config_section import Section as Section
+from omni.config_tools import ToolsConfig
 from omni.errors import ConfigError
 
 PROFILES = resources.folder("configs")
@@ -218,15 +219,6 @@ class BrainConfig(Section):
     think: ThinkConfig = ThinkConfig()
     speak: SpeakConfig = SpeakConfig()
     stub: StubConfig = StubConfig()
-
-
-class ToolsConfig(Section):
-    """Functions that replies may call."""
-
-    result_hint: str = Field(
-        "Tell the user what the tool answered, in one short spoken sentence.",
-        description="shown to the model after a tool's answer, lest it call again; empty: none",
-    )
 
 
 class OmniConfig(Section):

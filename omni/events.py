@@ -10,6 +10,7 @@ from typing import Literal
 from omni.items import Item as Item
 from omni.items import Mcp as Mcp
 from omni.items import Part as Part
+from omni.tool_events import ToolListing, ToolProgress
 from omni.types import Finish, Samples, Thing, Word
 
 # ---- the user's side
@@ -251,5 +252,5 @@ Event = (
     | TranscriptDelta | TranscriptDone | TranscriptFailed | ItemAdded | ItemDone | ItemDeleted
     | ItemTruncated | ItemRetrieved | ResponseStarted | ResponseText | ResponseCall
     | ResponseAudio | ResponseDone | PlayoutStarted | PlayoutStopped | PlayoutCleared
-    | PictureSeen | Expired | Failed
+    | PictureSeen | Expired | Failed | ToolListing | ToolProgress
 )  # fmt: skip

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from omni.chat import Tool
+from omni.errands import ErrandError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +33,7 @@ class Mcp:
     approval_id: str | None = None
     is_approved: bool = False
     reason: str | None = None
-    error: tuple[Literal["protocol_error", "tool_execution_error", "http_error"], str] | None = None
+    error: ErrandError | None = None
 
 
 ItemKind = Literal[

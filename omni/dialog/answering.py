@@ -5,7 +5,7 @@ as they are there.
 """
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from omni.chat import Message
@@ -18,7 +18,7 @@ from omni.dialog.outbox import Outbox
 from omni.dialog.reply import ReplyOptions
 from omni.dialog.replying import Replying
 from omni.dialog.sight import Sight
-from omni.dialog.tools import ToolOptions
+from omni.dialog.tools import ToolChoice, ToolOptions
 from omni.dialog.turn import Turn
 from omni.errors import ProtocolError
 from omni.types import Prompt, SpeechOptions
@@ -61,14 +61,32 @@ class Answering:
         self._sight = sight
         self._context_tokens = config.brain.think.context_tokens
         self._result_hint = config.tools.result_hint
+        self._remote = replying.remote
+        self._num_known = self._num_told = 0  # answers of tools: in the newest prompt, in a reply
         self._wanted: deque[ResponseRequest] = deque()  # asked for while something is awaited
         self.options = default_options(config)  # changeable; they hold from the next reply on
 
     def warm_up(self) -> None:
         """Let the core take in the context there is, before anybody waits for it."""
         messages = self._messages(None)
-        tools = self.options.tools.offered
+        tools = self._remote.offered(self.options.tools).offered
         self._out.send(Prompt(*self._out.stamp, "", messages, 0, 0.0, None, tools=tools))
+
+    @property
+    def is_owing(self) -> bool:
+        """A reply was asked for, and waits for something."""
+        return bool(self._wanted)
+
+    @property
+    def has_results(self) -> bool:
+        """A server's tool has answered, and nobody was told yet."""
+        return self._remote.num_results > self._num_told
+
+    def tell_results(self, *, may_call: bool) -> None:
+        """Go on from what the servers' tools have answered."""
+        tools = self.options.tools
+        silent = replace(tools, choice=ToolChoice("none"))
+        self._respond(ResponseRequest(tools=tools if may_call else silent))
 
     def respond(self, request: ResponseRequest, *, is_awaiting: bool) -> None:
         """Make a reply: now, or when what is awaited is there, or, to a tool's answer, when the
@@ -105,7 +123,8 @@ class Answering:
     def prepare(self, turn: Turn) -> None:
         """The user's turn may be over: begin a reply, to be held until it surely is."""
         detection = self.options.turn_detection
-        is_due = detection and detection.creates_response and not self._replying.is_active
+        is_free = not self._replying.is_active and not self._remote.is_listing
+        is_due = detection and detection.creates_response and is_free
         if is_due and not self._is_too_long():
             words = " ".join(filter(None, (turn.text, self._sight.aside(turn.text or ""))))
             messages = (*self._messages(None), Message("user", words))
@@ -116,12 +135,12 @@ class Answering:
         detection = self.options.turn_detection
         if self._replying.is_held:
             self._wanted.clear()
-            self._replying.release()
+            self._release()
             return
         is_due = detection and detection.creates_response and not turn.is_manual
         if is_due and not self._wanted:
             self._wanted.append(ResponseRequest())
-        if self._wanted and not self._replying.is_active:
+        if self._wanted and not self._replying.is_active and not self._remote.is_listing:
             self._reply(self._wanted.popleft(), turn.speech_end_ms)
 
     def drop_held(
@@ -153,12 +172,17 @@ class Answering:
             return
         messages = self._messages_to_answer(request.instructions)
         self._begin(request, messages, speech_end_ms)
+        self._release()
+
+    def _release(self) -> None:
+        self._num_told = self._num_known
         self._replying.release()
 
     @property
     def _room_tokens(self) -> int:
         """What the core has for instructions and conversation."""
-        num_taken = self.options.tools.num_chars // CHARS_PER_TOKEN
+        tools = self._remote.offered(self.options.tools)
+        num_taken = tools.num_chars // CHARS_PER_TOKEN
         return self._context_tokens - self.options.max_output_tokens - num_taken
 
     def _messages(self, instructions: str | None) -> tuple[Message, ...]:
@@ -182,6 +206,7 @@ class Answering:
         self, request: ResponseRequest, messages: tuple[Message, ...], speech_end_ms: float
     ) -> None:
         options = self._reply_options(request)
+        self._num_known = self._remote.num_results
         if said := self._sight.answer:
             self._replying.recite(said, options, speech_end_ms)
         else:
@@ -195,5 +220,5 @@ class Answering:
             request.max_output_tokens or options.max_output_tokens,
             options.temperature,
             request.metadata,
-            request.tools or options.tools,
+            self._remote.offered(request.tools or options.tools),
         )

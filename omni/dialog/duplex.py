@@ -20,6 +20,7 @@ from omni.dialog.history import History
 from omni.dialog.options import SessionOptions
 from omni.dialog.outbox import Outbox
 from omni.dialog.reply import ReplyOptions
+from omni.errands import Errand, Result
 from omni.errors import ProtocolError
 from omni.events import (
     Event,
@@ -79,6 +80,13 @@ class DuplexSession:
     def events(self) -> list[Event]:
         """What happened since the last call, in order."""
         return self._out.take_events()
+
+    def errands(self) -> list[Errand]:
+        """None: this brain calls no tools."""
+        return []
+
+    def learn(self, result: Result) -> None:
+        """Never: see `errands`."""
 
     def chunks(self) -> list[Chunk]:
         """What is to be sent to the stages since the last call, in order."""

@@ -26,16 +26,22 @@ def messages_of(items: Sequence[Item], marker: str, asides: Mapping[str, str]) -
         asides: by item, what the model is told beside it.
     """
     out: list[Message] = []
+    asked = {item.item_id for item in items if item.kind == "mcp_approval_request"}
     called: set[str] = set()  # by now
     open_calls: list[str] = []  # made last, and not answered yet
     for item in items:
+        if item.kind == "mcp_call" and item.mcp and item.mcp.approval_id in asked:
+            continue  # the request for leave stands for it
         if item.kind in CALLS:
             call = made_call(
                 item.call_id or item.item_id, item.tool_name or "", item.arguments or ""
             )
             called.add(call.call_id)
-            open_calls.append(call.call_id)
             _append_call(out, call)
+            if item.kind == "mcp_call" and item.call_id is None:  # a client's own, with its answer
+                out.append(Message("tool", item.output or "", call_id=call.call_id))
+            else:
+                open_calls.append(call.call_id)
             continue
         if item.kind in OUTPUTS:
             if item.call_id not in called:

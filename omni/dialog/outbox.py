@@ -1,4 +1,4 @@
-"""What a session wants done: events for the client, chunks for the stages; and its epoch.
+"""What a session wants done: events for the client, chunks for the stages, errands; its epoch.
 
 Shared by the two halves of a session (listening, replying), so that both stamp chunks alike.
 """
@@ -7,6 +7,7 @@ import itertools
 import secrets
 
 from omni.clock import Clock
+from omni.errands import Errand
 from omni.events import Event
 from omni.types import Chunk, Fence
 
@@ -21,6 +22,7 @@ class Outbox:
         self.unit_index = 0
         self._events: list[Event] = []
         self._chunks: list[Chunk] = []
+        self._errands: list[Errand] = []
         self._salt = secrets.token_hex(6)
         self._ids = itertools.count(1)
 
@@ -39,6 +41,9 @@ class Outbox:
     def send(self, chunk: Chunk) -> None:
         self._chunks.append(chunk)
 
+    def run(self, errand: Errand) -> None:
+        self._errands.append(errand)
+
     def raise_epoch(self) -> None:
         """Make every reply chunk that is under way stale, here and in all stages."""
         self.epoch += 1
@@ -47,6 +52,10 @@ class Outbox:
     def take_events(self) -> list[Event]:
         events, self._events = self._events, []
         return events
+
+    def take_errands(self) -> list[Errand]:
+        errands, self._errands = self._errands, []
+        return errands
 
     def take_chunks(self) -> list[Chunk]:
         chunks, self._chunks = self._chunks, []

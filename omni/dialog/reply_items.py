@@ -8,12 +8,12 @@ from dataclasses import replace
 
 from omni.dialog.history import History, with_text
 from omni.dialog.outbox import Outbox
+from omni.dialog.remote_tools import Place, RemoteTools
 from omni.dialog.reply import Reason, Reply, Status, done_event
 from omni.events import (
     Item,
     ItemAdded,
     ItemDone,
-    Mcp,
     ResponseCall,
     ResponseStarted,
 )
@@ -24,11 +24,13 @@ class ReplyItems:
     """Args:
     outbox: where events go.
     history: gets the items.
+    remote: runs the calls that are not the client's.
     """
 
-    def __init__(self, outbox: Outbox, history: History) -> None:
+    def __init__(self, outbox: Outbox, history: History, remote: RemoteTools) -> None:
         self._out = outbox
         self._history = history
+        self._remote = remote
 
     def begin(self, reply: Reply) -> None:
         """The reply is told of for the first time."""
@@ -57,18 +59,28 @@ class ReplyItems:
         self._out.emit(ItemAdded(reply.item, previous, reply.response_id))
 
     def tell_calls(self, reply: Reply) -> None:
-        """The calls that the core has written since."""
+        """The calls that the core has written since; those of servers' tools begin to run."""
         while reply.waiting_calls:
             if reply.text.strip():
                 self.open_message(reply)  # the words come first
-            item = self._call_item(reply.waiting_calls.popleft())
-            response_id = reply.response_id
-            self._out.emit(ItemAdded(item, self._history.add(item), response_id))
-            if item.kind != "mcp_approval_request":
-                item = replace(item, status="completed")
-                self._out.emit(ResponseCall(response_id, item))
+            called = reply.waiting_calls.popleft()
+            place = Place(reply.response_id, len(reply.calls) + reply.has_message)
+            item = self._tell(reply.response_id, called)
             reply.calls.append(item)
-            self._out.emit(ItemDone(item, self._history.replace(item), response_id))
+            if item.kind == "mcp_call":
+                self._remote.run(item, called.tool, place)
+            elif item.kind == "function_call" and reply.options.tools.is_filled:
+                self._remote.own_call(item.call_id or "")
+
+    def _tell(self, response_id: str, called: Called) -> Item:
+        item = self._item_for(called)
+        self._out.emit(ItemAdded(item, self._history.add(item), response_id))
+        if item.kind != "mcp_approval_request":
+            self._out.emit(ResponseCall(response_id, item))
+        if item.kind != "mcp_call":  # that one is done when its tool has answered
+            item = replace(item, status="completed")
+        self._out.emit(ItemDone(item, self._history.replace(item), response_id))
+        return item
 
     def end(self, reply: Reply, status: Status, reason: Reason | None = None) -> None:
         if not reply.calls and status != "cancelled":
@@ -80,11 +92,14 @@ class ReplyItems:
             self._out.emit(ItemDone(reply.item, previous, reply.response_id))
         self._out.emit(done_event(reply, status, reason))
 
-    def _call_item(self, called: Called) -> Item:
-        tool = called.tool
-        call_id = self._out.new_id("call")
-        if not tool.server:
-            item_id = self._out.new_id("item")
-            return Item(item_id, "function_call", None, "in_progress", (), call_id, tool.name,
-                        called.arguments)  # fmt: skip
-        raise NotImplementedError(Mcp)
+    def _item_for(self, called: Called) -> Item:
+        if called.tool.server:
+            return self._remote.item_for(called.tool, called.arguments)
+        return Item(
+            self._out.new_id("item"),
+            "function_call",
+            status="in_progress",
+            call_id=self._out.new_id("call"),
+            tool_name=called.tool.name,
+            arguments=called.arguments,
+        )

@@ -12,6 +12,7 @@ from omni.chat import Message
 from omni.config import OmniConfig
 from omni.dialog.history import History, with_text
 from omni.dialog.outbox import Outbox
+from omni.dialog.remote_tools import RemoteTools
 from omni.dialog.reply import Reply, ReplyOptions, prompt_for
 from omni.dialog.reply_items import ReplyItems
 from omni.dialog.voice import Voice
@@ -39,7 +40,8 @@ class Replying:
         self._history = history
         self._deadlines = config.deadlines
         self._lead_ms = config.audio.lead_ms
-        self._items = ReplyItems(outbox, history)
+        self.remote = RemoteTools(outbox, history, config.tools)
+        self._items = ReplyItems(outbox, history, self.remote)
         self.voice = Voice(outbox.clock, config.turn.overlap)
         self._reply: Reply | None = None
         self._speech_end_ms = 0.0
@@ -134,8 +136,7 @@ class Replying:
         if report.state == "restored":
             self._resume(reply)
         elif report.state == "failed":
-            reason = report.message or f"{report.stage} failed"
-            self._apologise(reply, "stage_failed", reason)
+            self._apologise(reply, "stage_failed", report.message or f"{report.stage} failed")
 
     def tick(self) -> None:
         """Release what is due, notice what is over or overdue. Called every 20 ms."""
@@ -218,15 +219,11 @@ class Replying:
         if reply.is_spoken:
             self._say(reply, reply.text[len(reply.playout.text) :])
         if reply.last_token is None:
-            self._go_on(reply)
-
-    def _go_on(self, reply: Reply) -> None:
-        """Have the rest of the text made; a call that was made is its end."""
-        if reply.has_calls:
-            stamp = (*self._out.stamp, reply.response_id)
-            reply.last_token = Token(*stamp, 0, "", reply.options.speech, "stop")
-        else:
-            self._prompt(reply)
+            if reply.has_calls:  # they are its end
+                stamp = (*self._out.stamp, reply.response_id)
+                reply.last_token = Token(*stamp, 0, "", reply.options.speech, "stop")
+            else:
+                self._prompt(reply)
 
     def _apologise(self, reply: Reply, code: str, message: str) -> None:
         """End a reply that cannot go on: in words if the voice still can, else at once."""

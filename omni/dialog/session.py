@@ -19,6 +19,8 @@ from omni.dialog.outbox import Outbox
 from omni.dialog.replying import Replying
 from omni.dialog.sight import Sight
 from omni.dialog.turn import Turn
+from omni.dialog.waiting import Waiting
+from omni.errands import Errand, Result
 from omni.events import (
     Event,
     Expired,
@@ -73,6 +75,10 @@ class Session:
         self._ends_ms: float | None = clock.now_ms() + self._max_session_s * 1000
         self._answering = Answering(self._out, self._history, self._replying, self._sight, config)
         self._answering.options = options
+        self._remote = self._replying.remote
+        self._remote.on_listed = self._answering.warm_up
+        self._remote.configure(options.tools.servers)
+        self._waiting = Waiting(clock, config.tools, self._remote, self._answering)
         self._answering.warm_up()
 
     @property
@@ -86,6 +92,10 @@ class Session:
     def chunks(self) -> list[Chunk]:
         """What is to be sent to the stages since the last call, in order."""
         return self._out.take_chunks()
+
+    def errands(self) -> list[Errand]:
+        """What is to be done outside since the last call, in order."""
+        return self._out.take_errands()
 
     # ---- the world
 
@@ -114,6 +124,10 @@ class Session:
             case StageReport():
                 self._stage_report(chunk)
 
+    def learn(self, result: Result) -> None:
+        """What came of an errand."""
+        self._remote.receive(result)
+
     def tick(self) -> None:
         """Time has passed: release sound, check deadlines. Every 20 ms."""
         self._listening.tick()
@@ -121,8 +135,9 @@ class Session:
         self._answering.tick(is_awaiting=self._is_awaiting)
         self._watch_silence()
         self._watch_time()
-        if self._sight.has_notice and self._listening.turn is None and self._replying.is_idle:
+        if self._is_free and self._sight.has_notice:
             self._answering.announce(self._sight.take_notice())
+        self._waiting.tick(is_free=self._is_free)
 
     # ---- the client
 
@@ -131,6 +146,7 @@ class Session:
         before = self.options
         self._listening.configure(options)
         self._answering.options = options
+        self._remote.configure(options.tools.servers)
         if options.instructions != before.instructions or options.tools is not before.tools:
             self._answering.warm_up()
 
@@ -143,7 +159,12 @@ class Session:
 
     def add_item(self, item: Item, previous_item_id: str | None = None) -> None:
         """Insert an item that the client made. Raises ProtocolError for a bad place or id."""
+        if item.kind == "mcp_approval_response":
+            self._remote.check_answer(item)
         item = self._editing.add(item, previous_item_id)
+        self._remote.own_answer(item.call_id)
+        if item.kind == "mcp_approval_response":
+            self._remote.take_answer(item)
         self._sight.look_at(item, self._listening.position_ms)
 
     def retrieve_item(self, item_id: str) -> None:
@@ -161,6 +182,7 @@ class Session:
 
     def respond(self, request: ResponseRequest) -> None:
         """Make a reply now. Raises ProtocolError if one is being made already."""
+        self._waiting.user_spoke()
         self._answering.respond(request, is_awaiting=self._is_awaiting)
 
     def cancel(self, response_id: str | None = None) -> None:
@@ -219,6 +241,7 @@ class Session:
         self._out.emit(TranscriptDone(turn.item_id, text, turn.language, turn.duration_s))
         self._out.emit(ItemDone(item, previous))
         self._sight.heed(item, self._history)
+        self._waiting.user_spoke()
         self._answering.answer(turn)
 
     # ---- inside
@@ -256,7 +279,14 @@ class Session:
 
     @property
     def _is_awaiting(self) -> bool:
-        return self._listening.is_awaiting_words or self._sight.is_awaited
+        is_awaited = self._sight.is_awaited or self._remote.is_listing
+        return self._listening.is_awaiting_words or is_awaited
+
+    @property
+    def _is_free(self) -> bool:
+        """Nobody speaks, and nobody is about to."""
+        is_owed = self._answering.is_owing or self._is_awaiting
+        return self._listening.turn is None and self._replying.is_idle and not is_owed
 
     def _stage_report(self, report: StageReport) -> None:
         if report.stage == "hear" and report.state == "restored":

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 from omni.chat import Tool
 from omni.dialog.tool_arguments import check_schema, complaint, fit, parse_object, plain_name
+from omni.errands import McpServer
 from omni.errors import ProtocolError
 
 MAX_TOOLS: Final = 128
@@ -20,10 +21,12 @@ _OPENING: Final = '<tool_call>\n{"name": "'
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ToolChoice:
-    """Whether a reply calls a tool. `required` with a name: that one; else any."""
+    """Whether a reply calls a tool. `required` with a name, or an MCP server's label: that one, or
+    one of that server's; else any."""
 
     mode: Literal["auto", "none", "required"] = "auto"
     name: str = ""
+    server: str = ""
 
 
 AUTO: Final = ToolChoice()
@@ -31,15 +34,24 @@ AUTO: Final = ToolChoice()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ToolOptions:
-    """The tools of a session or a reply, and the client's choice among them."""
+    """The tools of a session or a reply, and the client's choice among them.
+
+    `servers`: MCP servers whose tools are offered too, once they are known. `is_filled`: something
+    is said while a tool of the client's runs, as it always is for a server's.
+    """
 
     tools: tuple[Tool, ...] = ()
     choice: ToolChoice = AUTO
+    servers: tuple[McpServer, ...] = ()
+    is_filled: bool = False
 
     @property
     def offered(self) -> tuple[Tool, ...]:
         """The tools the core is told of."""
-        return () if self.choice.mode == "none" else self.tools
+        if self.choice.mode == "none":
+            return ()
+        of_server = tuple(tool for tool in self.tools if tool.server == self.choice.server)
+        return of_server if self.choice.server and of_server else self.tools
 
     @property
     def num_chars(self) -> int:
@@ -49,12 +61,14 @@ class ToolOptions:
     @property
     def opening(self) -> str:
         """What a reply that must call a tool begins with, so that it can but call one."""
-        names = [tool.name for tool in self.tools]
-        if self.choice.mode != "required" or not names:
+        tools, wanted = self.offered, self.choice.name
+        if self.choice.mode != "required" or not tools:
             return ""
-        named = self.choice.name or (names[0] if len(names) == 1 else "")
-        if named and named not in names:
+        if wanted:
+            tools = tuple(t for t in tools if wanted in (t.name, t.remote_name))
+        if not tools:
             return ""
+        named = tools[0].name if len(tools) == 1 else ""
         return f'{_OPENING}{named}", "arguments": {{' if named else _OPENING
 
 

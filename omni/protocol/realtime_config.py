@@ -84,7 +84,10 @@ TruncationWire = Literal["auto", "disabled"] | RetentionRatio
 
 class SessionPatch(Wire):
     """The settings of a client that we can honour; the rest of the protocol's are ignored, and
-    what is in effect in their place is told."""
+    what is in effect in their place is told.
+
+    Extension: `tool_filler`: say something while a function of the client's runs.
+    """
 
     type: Literal["realtime", "transcription"]
     instructions: str | None = None
@@ -93,6 +96,7 @@ class SessionPatch(Wire):
     max_output_tokens: int | Literal["inf"] | None = None
     tools: tuple[WireTool, ...] | None = None
     tool_choice: WireChoice | None = None
+    tool_filler: bool | None = None
     truncation: TruncationWire | None = None
 
 
@@ -109,6 +113,7 @@ class RealtimeSession(Wire):
     max_output_tokens: int
     tools: tuple[WireTool, ...] = ()
     tool_choice: WireChoice = "auto"
+    tool_filler: bool | None = None
     truncation: TruncationWire
     expires_at: int
     include: None = None

@@ -150,6 +150,21 @@ class ConversationItemTruncated(ServerEvent):
 # ---- about the server
 
 
+class McpListing(ServerEvent):
+    type: Literal["mcp_list_tools.in_progress"] = "mcp_list_tools.in_progress"
+    item_id: str
+
+
+class McpListed(ServerEvent):
+    type: Literal["mcp_list_tools.completed"] = "mcp_list_tools.completed"
+    item_id: str
+
+
+class McpListFailed(ServerEvent):
+    type: Literal["mcp_list_tools.failed"] = "mcp_list_tools.failed"
+    item_id: str
+
+
 class RateLimits(ServerEvent):
     """Sent after every response, as the protocol has it; we limit neither requests nor tokens."""
 

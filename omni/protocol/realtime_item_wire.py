@@ -3,7 +3,7 @@
 Source: openai-python 3.54, types/realtime.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -51,6 +51,62 @@ class FunctionCallOutputItem(Wire):
     output: str
 
 
+class ListedTool(Wire):
+    name: str
+    description: str | None = None
+    input_schema: Any
+    annotations: Any = None
+
+
+class McpListToolsItem(Wire):
+    type: Literal["mcp_list_tools"] = "mcp_list_tools"
+    id: str | None = None
+    server_label: str
+    tools: tuple[ListedTool, ...] = ()
+
+
+class McpError(Wire):
+    """`code` is missing for an error of the tool itself."""
+
+    type: Literal["protocol_error", "tool_execution_error", "http_error"]
+    code: int | None = None
+    message: str
+
+
+class McpCallItem(Wire):
+    type: Literal["mcp_call"] = "mcp_call"
+    id: str | None = None
+    server_label: str
+    name: str
+    arguments: str
+    approval_request_id: str | None = None
+    output: str | None = None
+    error: McpError | None = None
+
+
+class McpApprovalRequestItem(Wire):
+    type: Literal["mcp_approval_request"] = "mcp_approval_request"
+    id: str | None = None
+    server_label: str
+    name: str
+    arguments: str
+
+
+class McpApprovalResponseItem(Wire):
+    type: Literal["mcp_approval_response"] = "mcp_approval_response"
+    id: str | None = None
+    approval_request_id: str
+    approve: bool
+    reason: str | None = None
+
+
 WireItem = Annotated[
-    MessageItem | FunctionCallItem | FunctionCallOutputItem, Field(discriminator="type")
+    MessageItem
+    | FunctionCallItem
+    | FunctionCallOutputItem
+    | McpListToolsItem
+    | McpCallItem
+    | McpApprovalRequestItem
+    | McpApprovalResponseItem,
+    Field(discriminator="type"),
 ]

@@ -15,6 +15,7 @@ from omni.protocol.realtime_item_wire import (
     MessageItem,
     WireItem,
 )
+from omni.protocol.realtime_mcp_items import from_mcp_item, to_mcp_item
 
 SIGNATURES: Final = {b"\xff\xd8\xff": "jpeg", b"\x89PNG": "png", b"RIFF": "webp"}
 
@@ -40,6 +41,8 @@ def to_wire_item(item: Item) -> WireItem:
             call_id=item.call_id or "",
             output=item.output or "",
         )
+    if item.mcp:
+        return to_mcp_item(item, item.mcp)
     is_open = item.role == "assistant" and item.status == "in_progress"
     parts = () if is_open else _without_heavy_pictures(item.parts)
     return MessageItem(
@@ -67,6 +70,12 @@ def from_wire_item(wire: WireItem) -> Item:
         )
     if isinstance(wire, FunctionCallOutputItem):
         return Item(item_id, "function_call_output", call_id=wire.call_id, output=wire.output)
+    if isinstance(wire, MessageItem):
+        return _from_message(wire, item_id)
+    return from_mcp_item(wire, item_id)
+
+
+def _from_message(wire: MessageItem, item_id: str) -> Item:
     parts = tuple(_from_content(part, index) for index, part in enumerate(wire.content))
     return Item(item_id, "message", wire.role, parts=parts)
 

@@ -4,12 +4,26 @@ Differs by transport: over WebRTC sound travels as RTP, so there are buffer even
 deltas. Source of the order: OpenAI Realtime GA, "conversations" guide.
 """
 
+from typing import Final
+
 from omni import events
 from omni.protocol import realtime_events as wire
 from omni.protocol import realtime_responses as responses
 from omni.protocol.realtime_items import to_wire_item
 from omni.protocol.realtime_response import OpenResponse, Out
 from omni.protocol.realtime_state import ViewState
+from omni.tool_events import ToolListing, ToolProgress
+
+LISTINGS: Final = {
+    "in_progress": wire.McpListing,
+    "completed": wire.McpListed,
+    "failed": wire.McpListFailed,
+}
+RUNS: Final = {
+    "in_progress": responses.McpCallRunning,
+    "completed": responses.McpCallCompleted,
+    "failed": responses.McpCallFailed,
+}
 
 
 class Renderer:
@@ -50,6 +64,8 @@ class Renderer:
                 return [wire.ErrorEvent(error=detail)]
             case events.PictureSeen():
                 return []
+            case ToolListing() | ToolProgress():
+                return _remote(event)
             case _:
                 return self._user(event)
 
@@ -113,6 +129,8 @@ class Renderer:
             case events.ItemDone(item=item, previous_item_id=previous, response_id=response_id):
                 done = wire.ConversationItemDone(previous_item_id=previous, item=to_wire_item(item))
                 response = self._open.get(response_id or "")
+                if response and item.status == "in_progress":  # an MCP call: its tool still runs
+                    return response.item_ends(item)
                 return [*(response.item_ends(item) if response else []), done]
             case events.ItemRetrieved(item=item):
                 return [wire.ConversationItemRetrieved(item=to_wire_item(item))]
@@ -161,3 +179,10 @@ class Renderer:
                 return [responses.OutputBufferStopped(response_id=event.response_id)]
             case events.PlayoutCleared():
                 return [responses.OutputBufferCleared(response_id=event.response_id)]
+
+
+def _remote(event: ToolListing | ToolProgress) -> Out:
+    """What MCP servers are about."""
+    if isinstance(event, ToolListing):
+        return [LISTINGS[event.state](item_id=event.item_id)]
+    return [RUNS[event.state](item_id=event.item_id, output_index=event.index)]

@@ -171,6 +171,25 @@ class FunctionArgumentsDone(CallEvent):
     arguments: str
 
 
+class McpCallEvent(ServerEvent):
+    """Concerns a call that a server runs; its response may be over."""
+
+    item_id: str
+    output_index: int
+
+
+class McpCallRunning(McpCallEvent):
+    type: Literal["response.mcp_call.in_progress"] = "response.mcp_call.in_progress"
+
+
+class McpCallCompleted(McpCallEvent):
+    type: Literal["response.mcp_call.completed"] = "response.mcp_call.completed"
+
+
+class McpCallFailed(McpCallEvent):
+    type: Literal["response.mcp_call.failed"] = "response.mcp_call.failed"
+
+
 class McpArgumentsDelta(CallEvent):
     type: Literal["response.mcp_call_arguments.delta"] = "response.mcp_call_arguments.delta"
     delta: str

@@ -34,7 +34,7 @@ from omni.protocol.realtime_config import (
     VoiceId,
 )
 from omni.protocol.realtime_requests import MAX_OUTPUT_TOKENS
-from omni.protocol.realtime_tools import WireChoice, WireTool, tool_options
+from omni.protocol.realtime_tools import WireChoice, WireTool, told, tool_options
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,13 +121,14 @@ class Settings:
             output_modalities=[options.modality],
             audio=SessionAudio(input=hears, output=says),
             max_output_tokens=options.max_output_tokens,
-            tools=self.tools,
+            tools=tuple(told(tool) for tool in self.tools),
             tool_choice=self.tool_choice,
             truncation=self._truncation(),
             expires_at=identity.expires_s,
             include=None,
             prompt=None,
             tracing=None,
+            **({"tool_filler": True} if options.tools.is_filled else {}),
         )
 
     def _transcription(self, model: str) -> Transcription | None:
@@ -180,11 +181,14 @@ def merge(settings: Settings, patch: SessionPatch, defaults: Defaults) -> Settin
 
 
 def _merge_tools(settings: Settings, patch: SessionPatch) -> Settings:
-    if patch.tools is None and patch.tool_choice is None:
+    if patch.tools is None and patch.tool_choice is None and patch.tool_filler is None:
         return settings
     tools = settings.tools if patch.tools is None else patch.tools
     choice = patch.tool_choice or settings.tool_choice
-    options = replace(settings.options, tools=tool_options(tools, choice))
+    was_filled = settings.options.tools.is_filled
+    is_filled = was_filled if patch.tool_filler is None else patch.tool_filler
+    offered = replace(tool_options(tools, choice), is_filled=is_filled)
+    options = replace(settings.options, tools=offered)
     return replace(settings, options=options, tools=tools, tool_choice=choice)
 
 

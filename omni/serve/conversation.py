@@ -14,9 +14,11 @@ from omni.clock import Clock, SystemClock
 from omni.config import OmniConfig
 from omni.dialog.options import SessionOptions
 from omni.dialog.sessions import AnySession, Sessions
+from omni.errands import Result
 from omni.errors import SessionCapacity
 from omni.events import Event
 from omni.pipeline import Pipeline
+from omni.serve.errands import Errands
 from omni.serve.exchange import Exchange
 from omni.types import Chunk, Samples
 
@@ -31,11 +33,14 @@ OnEvent = Callable[[Event], None]
 class Conversation:
     """One client's session, open in the pipeline. Made by `Conversations.open`."""
 
-    def __init__(self, pipeline: Pipeline, session: AnySession, on_event: OnEvent) -> None:
+    def __init__(
+        self, pipeline: Pipeline, session: AnySession, on_event: OnEvent, errands: Errands
+    ) -> None:
         self.session = session
         self.on_tick: Callable[[], None] = lambda: None  # for a transport that sends in real time
         self._pipeline = pipeline
         self._on_event = on_event
+        self._errands = errands
 
     def feed(self, samples: Samples) -> None:
         """The user's sound, float32 [n] at 16 kHz."""
@@ -59,7 +64,17 @@ class Conversation:
         self._flush()
         self.on_tick()
 
+    def close(self) -> None:
+        """Nothing that runs outside is waited for any more."""
+        self._errands.close()
+
+    def _learn(self, result: Result) -> None:
+        self.session.learn(result)
+        self._flush()
+
     def _flush(self) -> None:
+        for errand in self.session.errands():
+            self._errands.start(errand, self._learn)
         for chunk in self.session.chunks():
             self._pipeline.send(chunk)
         for event in self.session.events():
@@ -94,7 +109,8 @@ class Conversations:
         self._check_room()
         session_id = f"sess_{secrets.token_hex(10)}"
         session = self._sessions.new(session_id, options)
-        conversation = Conversation(self._pipeline, session, on_event)
+        errands = Errands(self._config.tools)
+        conversation = Conversation(self._pipeline, session, on_event, errands)
         self._open[session_id] = conversation
         try:
             await self._pipeline.open(session_id, conversation.receive)
@@ -135,6 +151,7 @@ class Conversations:
 
     async def close(self, conversation: Conversation) -> None:
         """End a session; closing it twice is fine."""
+        conversation.close()
         if self._open.pop(conversation.session.session_id, None):
             await self._pipeline.close(conversation.session.session_id)
 

@@ -285,7 +285,7 @@ BAD = [
     ),
     ({"type": "conversation.item.create", "item": {"type": "message", "role": "user"}},
      "missing_required_parameter", "item.content"),
-    ({"type": "conversation.item.create", "item": {"type": "mcp_call"}},
+    ({"type": "conversation.item.create", "item": {"type": "thought"}},
      "invalid_value", "item.type"),
     ({"type": "conversation.item.create",
       "item": {"type": "message", "role": "user", "content": [{"type": "input_text"}]}},
