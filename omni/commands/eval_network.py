@@ -66,7 +66,7 @@ SENTENCES: Final = (
     "Kick the ball straight and follow through.",
     "Help the woman get back to her feet.",
     "A pot of tea helps to pass the evening.",
-    "Smoky fires lack flame and heat.",
+    "The salt breeze came across from the sea.",
 )  # Harvard sentences, lists 1 and 2 (IEEE 297-1969)
 VOICES: Final = ("am_michael", "bf_emma", "af_bella", "bm_george")
 PAUSE_S: Final = 0.5

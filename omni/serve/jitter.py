@@ -13,6 +13,7 @@ from omni.serve.libopus import MAX_PACKET_MS, duration_ticks
 from omni.serve.rtp import TICKS_PER_MS, RtpPacket, signed
 
 FRAME_MS: Final = 20
+FIRST_PATIENCE_MS: Final = 60  # of a path that is not known yet
 MIN_PATIENCE_MS: Final = 30
 MAX_PATIENCE_MS: Final = 200
 STALL_MS: Final = 300  # with nothing newer either: late words are worth more than a punctual hole
@@ -20,9 +21,9 @@ MAX_QUIET_MS: Final = 10_000  # longer than any pause within a turn; then time s
 MAX_JUMP_MS: Final = 2000  # of timestamps; beyond, another stream begins
 MAX_MISORDER: Final = 1000
 MAX_WAITING: Final = 64
-WINDOW_PACKETS: Final = 150
+WINDOW_PACKETS: Final = 200
 SETTLE_PACKETS: Final = 10
-TARDY_SHARE: Final = 0.03  # of packets that patience does not last for
+TARDY_SHARE: Final = 0.01  # of packets that patience does not last for
 DTX_BYTES: Final = 2  # a frame that says: silence from here on (RFC 6716 section 2.1.9)
 BASE_MS: Final = 5000
 
@@ -133,7 +134,7 @@ class _Path:
         self._shortest_ms = self._shortest_before_ms = float("inf")
         self._renewed_ms = float("-inf")
         self._num_observed = 0
-        self.patience_ms = float(MIN_PATIENCE_MS)
+        self.patience_ms = float(FIRST_PATIENCE_MS)
 
     def observe(self, now_ms: float, sent_ms: float) -> None:
         transit_ms = now_ms - sent_ms

@@ -32,8 +32,9 @@ from omni.serve.gateway import Gateway
 from omni.serve.key_frames import codecs_in
 from omni.serve.media_clock import MediaClock
 from omni.serve.opus import FRAME_SAMPLES, OpusReceiver
-from omni.serve.reply_track import ReplyTrack
+from omni.serve.reply_stream import ReplyStream
 from omni.serve.rtp import RtpPacket
+from omni.serve.short_way import PacketSender, receive_at_once
 from omni.serve.tap import PacketTap, overhear_reports, tap_receiver
 from omni.types import Samples
 
@@ -63,7 +64,9 @@ class Peer:
         self._gateway = gateway
         self._view = view
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self._track = ReplyTrack()
+        self._audio = self._connection.addTransceiver("audio", direction="sendrecv")
+        self._sender = PacketSender(self._audio.sender)
+        self._reply = ReplyStream(self._sender.send)
         self._opus = OpusReceiver()
         self._clock = MediaClock()
         self._camera = Camera(self._show, self._clock)
@@ -92,7 +95,7 @@ class Peer:
         peer = self._connection
         peer.on("datachannel", self._channel.open)
         peer.on("connectionstatechange", self._on_state)
-        audio = peer.addTransceiver(self._track, direction="sendrecv")
+        audio = self._audio
         opus = [c for c in RTCRtpSender.getCapabilities("audio").codecs if c.name == "opus"]
         audio.setCodecPreferences(opus)
         tap_receiver(audio.receiver, PacketTap(self.hear))
@@ -101,6 +104,7 @@ class Peer:
         if codecs_in(offer) and self._gateway.config.brain.see.enabled:
             accepted.append(self._camera.attach(peer))
         await self._offered(offer, accepted)
+        receive_at_once(audio.receiver.transport)
         conversation = await self._gateway.open(self, self._view.options, self._on_event)
         self._conversation = conversation
         self._channel.send(self._view.opened(conversation.session.session_id))
@@ -137,7 +141,6 @@ class Peer:
             self._connecting.cancel()
         if self._conversation:
             await self._gateway.close(self, self._conversation)
-        self._track.stop()
         self._camera.close()
         await self._connection.close()
 
@@ -194,7 +197,8 @@ class Peer:
         self._ticked_s = now_s
         if now_s > self._unread_until_s:
             self._feed(self._opus.poll(now_s * 1000))
-        self._track.tick(now_s)
+        if self._sender.is_ready:
+            self._reply.tick(now_s)
 
     def _leave(self, code: int, reason: str) -> None:
         self._leaving = self._leaving or asyncio.ensure_future(self.close(code, reason))
@@ -214,9 +218,9 @@ class Peer:
     def _on_event(self, event: events.Event) -> None:
         match event:
             case events.ResponseAudio(samples=samples):
-                self._track.push(samples[:FRAME_SAMPLES])
+                self._reply.push(samples[:FRAME_SAMPLES])
             case events.PlayoutCleared():
-                self._track.clear()
+                self._reply.clear()
             case events.SpeechStarted():
                 self._camera.ask()
         self._channel.send(self._view.render(event))
