@@ -6,10 +6,11 @@ and aiortc's own. Definitions are in omni/evaluation/network_panel.py.
 
 import argparse
 import asyncio
+import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from rich.table import Table
 
 from omni import config
 from omni.commands.background import server
+from omni.evaluation import network_echo
 from omni.evaluation.network_call import (
     LEAD_FRAMES,
     AiortcEar,
@@ -29,7 +31,7 @@ from omni.evaluation.network_call import (
     call,
     simulate,
 )
-from omni.evaluation.network_cost import Cost, cost_of_call
+from omni.evaluation.network_cost import Answer, Cost, cost_of_call
 from omni.evaluation.network_link import Weather
 from omni.evaluation.network_panel import figures, word_errors
 from omni.evaluation.recording import RATE_HZ
@@ -165,39 +167,46 @@ def _show(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _costs(args: argparse.Namespace, speech: Speech) -> list[Cost]:
-    """Ours without models, and aiortc's echo, at the same time."""
+    """A call to our server without models, one to its way of sound alone, and one to aiortc's, all
+    at the same time."""
     stub = argparse.Namespace(url=None, runtime="local", config="stub", overrides=[])
-    command = [sys.executable, "-m", "omni.evaluation.network_aiortc"]
-    pipe = subprocess.PIPE
-    with (
-        server(stub) as (url, pid),
-        subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as echo,
-    ):
-        assert echo.stdout
-        answers = echo.stdout
-        answers.readline()  # it is up
+    with server(stub) as (url, pid), contextlib.ExitStack() as stack:
 
-        async def ours(offer: str) -> str:
+        async def whole(offer: str) -> str:
             headers = {"Content-Type": "application/sdp"}
             async with httpx.AsyncClient(timeout=20) as http:
                 answer = await http.post(f"{url}/v1/realtime/calls", content=offer, headers=headers)
             return answer.raise_for_status().text
 
-        async def theirs(offer: str) -> str:
-            assert echo.stdin
-            print(json.dumps(offer), file=echo.stdin, flush=True)
-            return str(json.loads(await asyncio.to_thread(answers.readline)))
+        echoes = {kind: stack.enter_context(_echo(kind)) for kind in network_echo.KINDS}
 
-        async def both() -> list[Cost]:
-            costs = (
-                cost_of_call("omni, the whole server with the stub brain", pid, ours, speech),
-                cost_of_call("aiortc, sending back what it hears", echo.pid, theirs, speech),
-            )
+        async def all_at_once() -> list[Cost]:
+            costs = [cost_of_call("omni, whole server with the stub brain", pid, whole, speech)]
+            for kind, (process, answer) in echoes.items():
+                what = f"{kind}, sending back what it hears"
+                costs.append(cost_of_call(what, process.pid, answer, speech))
             return list(await asyncio.gather(*costs))
 
-        costs = asyncio.run(both())
-        echo.terminate()
-    return costs
+        return asyncio.run(all_at_once())
+
+
+@contextlib.contextmanager
+def _echo(kind: str) -> Iterator[tuple["subprocess.Popen[str]", Answer]]:
+    """A process that sends back what it hears, and what answers an offer to it."""
+    command = [sys.executable, "-m", network_echo.__name__, kind]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin
+        assert process.stdout
+        offers, answers = process.stdin, process.stdout
+        answers.readline()  # it is up
+
+        async def answer(offer: str) -> str:
+            print(json.dumps(offer), file=offers, flush=True)
+            return str(json.loads(await asyncio.to_thread(answers.readline)))
+
+        yield process, answer
+        process.terminate()
 
 
 def _show_costs(costs: Sequence[Cost]) -> None:
