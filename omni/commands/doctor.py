@@ -24,7 +24,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from omni import assets, config
-from omni.errors import StageError
+from omni.errors import OmniError, StageError
 from omni.models.completions import Completions
 from omni.stages.build import endpoint_of
 
@@ -147,6 +147,21 @@ def check_files(settings: config.OmniConfig) -> Finding:
     return Finding("model files", "ok", f"{len(files)} present and verified")
 
 
+def check_checkpoint(settings: config.OmniConfig) -> Finding:
+    if settings.brain.kind != "minicpm-o":
+        return Finding("checkpoint", "ok", "not used by this profile")
+    build = importlib.import_module("omni.stages.minicpmo.build")
+    try:
+        needed_gib, free_gib, where = build.survey(settings)
+    except OmniError as error:
+        return Finding("checkpoint", "fail", error.message, "see docs/minicpm-o.md")
+    detail = f"{needed_gib:.1f} GiB of weights, {free_gib:.1f} GiB free on {where}"
+    if needed_gib > free_gib:
+        advice = "bfloat16 takes half of float32: --set brain.duplex.dtype=bfloat16"
+        return Finding("checkpoint", "fail", detail, advice)
+    return Finding("checkpoint", "ok", detail)
+
+
 def check_port(settings: config.OmniConfig) -> Finding:
     address = (settings.server.host, settings.server.port)
     detail = f"{address[0]}:{address[1]}"
@@ -232,6 +247,7 @@ CHECKS: dict[str, Check] = {
     "gpu": check_gpu,
     "cache": check_cache,
     "model files": check_files,
+    "checkpoint": check_checkpoint,
     "core": check_core,
     "port": check_port,
     "ray": check_ray,

@@ -22,7 +22,7 @@ from omni.serve.app import create_app
 from omni.serve.frames import WebSocketProtocol
 from omni.serve.gateway import Gateway
 from omni.serve.logs import configure_logging
-from omni.stages.build import build_stage, stage_names
+from omni.stages.build import build_stage, check, stage_names
 
 KEY_VARIABLE = "OMNI_API_KEY"
 DRAIN_S = 10
@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     settings = _settings(args)
     keys = read_keys(os.environ.get(KEY_VARIABLE), settings.server.api_key_file)
     check_exposure(settings.server.host, keys, is_open=settings.server.open_access)
+    check(settings)
     for name in settings.files:
         assets.resolve(settings, name)
     server = Server(create_app(settings, _pipeline(settings), keys), settings)

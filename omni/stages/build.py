@@ -30,6 +30,14 @@ def stage_names(config: OmniConfig) -> tuple[StageName, ...]:
     return tuple(name for name in STAGES if name != "see" or brain.see.enabled)
 
 
+def check(config: OmniConfig) -> None:
+    """What can be told of a brain before its stages are placed. Raises ConfigError."""
+    if config.brain.kind == "minicpm-o":
+        from omni.stages.minicpmo.build import checkpoint
+
+        checkpoint(config)
+
+
 def build_stage(config: OmniConfig, name: StageName) -> Stage:
     """One stage, not loaded yet.
 

@@ -54,6 +54,27 @@ def test_a_taken_port_is_named() -> None:
     assert examine("port", settings).state == "ok"
 
 
+PACK = Path(__file__).parents[1] / "golden" / "minicpmo45-tiny"
+
+
+def test_a_checkpoint_is_weighed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert examine("checkpoint", config.load("stub")).detail == "not used by this profile"
+    good = config.load("minicpm-o", [f"brain.checkpoint={PACK}"])
+    assert examine("checkpoint", good).state == "ok"
+    monkeypatch.setattr("omni.stages.minicpmo.build.free_bytes", lambda _: 1 << 20)
+    heavy = examine("checkpoint", good)
+    assert heavy.state == "fail"
+    assert "bfloat16" in heavy.advice
+    for overrides, said in (
+        ([], "no checkpoint is set"),
+        ([f"brain.checkpoint={tmp_path}"], "has no config.json"),
+        ([f"brain.checkpoint={PACK}", "brain.duplex.device=what"], "is no device"),
+    ):
+        finding = examine("checkpoint", config.load("minicpm-o", overrides))
+        assert finding.state == "fail"
+        assert said in finding.detail
+
+
 def test_a_cache_that_cannot_be_written_fails(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     finding = examine("cache", config.OmniConfig(cache_dir=tmp_path / "file" / "cache"))

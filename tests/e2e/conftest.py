@@ -28,6 +28,13 @@ from omni.media.audio import resample
 from omni.models.embedded.whisper import Whisper
 
 MEDIA = Path(__file__).parent.parent / "media"
+DUPLEX = (
+    "brain.checkpoint=tests/golden/minicpmo45-tiny",
+    "brain.duplex.seed=7",
+    "brain.duplex.num_forced_listens=3",
+    "brain.duplex.listen_scale=0.5",
+    "brain.duplex.unit_tokens=6",  # enough to say something, and quickly done
+)
 MICROPHONE_RATE_HZ = 48000
 READY_S = 240
 REPLY_S = 90
@@ -116,6 +123,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def stub_server(tmp_path: Path) -> Iterator[Server]:
     """A server without models, for what concerns the page alone."""
     made = _server(tmp_path, "--config", "stub", "--runtime", "local")
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="session")
+def duplex_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The minicpm-o brain on Ray: a tiny random checkpoint that listens for three seconds, and
+    then speaks for as long as it is let."""
+    made = _server(
+        tmp_path_factory.mktemp("duplex"),
+        "--config",
+        "configs/minicpm-o.yaml",
+        *(f"--set={setting}" for setting in DUPLEX),
+    )
     made.start()
     yield made
     made.stop()

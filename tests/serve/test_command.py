@@ -36,6 +36,7 @@ def test_from_ready_to_a_quiet_end(runtime: str) -> None:
         (["--host", "0.0.0.0"], "OMNI_API_KEY"),
         (["--set", "server.prot=1"], "server.prot"),
         (["--config", "nothing"], "no profile"),
+        (["--config", "minicpm-o"], "set brain.checkpoint"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(arguments: list[str], complaint: str) -> None:

@@ -185,6 +185,12 @@ def _folded(tensors: Iterator[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor
         raise AssetError(f"only one half of the weight-normed {name} is there", param=name)
 
 
+def needed_bytes(folder: Path, dtype: torch.dtype) -> int:
+    """Memory that all its weights take; reads names and shapes alone. Raises AssetError."""
+    tensors = _tensors(weight_files(folder), torch.device("cpu"), ())
+    return sum(tensor.numel() for _, tensor in tensors) * dtype.itemsize
+
+
 def _check_memory(
     shapes: Mapping[str, torch.Size], device: torch.device, dtype: torch.dtype
 ) -> None:

@@ -11,7 +11,8 @@ from omni.config import OmniConfig
 from omni.errors import ConfigError
 from omni.media.pictures import PictureLimits
 from omni.models.minicpmo.brain import Ears, Eyes, Mind, Mouth, Room
-from omni.models.minicpmo.checkpoint import MiniCPMO, Part, load
+from omni.models.minicpmo.checkpoint import MiniCPMO, Part, free_bytes, load, needed_bytes
+from omni.models.minicpmo.config import read_config
 from omni.models.minicpmo.sampling import Decision
 from omni.models.minicpmo.token2wav_files import load_token2wav
 from omni.models.minicpmo.tokens import Tokens
@@ -34,15 +35,11 @@ def checkpoint(config: OmniConfig) -> Path:
         ConfigError: none is set, or it is no such folder.
     """
     folder = config.brain.checkpoint
+    if folder is not None and (folder / "config.json").is_file():
+        return folder
+    found = "no checkpoint is set" if folder is None else f"{folder} has no config.json"
     advice = "set brain.checkpoint to the official MiniCPM-o 4.5 folder"
-    if folder is None:
-        raise ConfigError(
-            f"the minicpm-o brain needs a checkpoint: {advice}", param="brain.checkpoint"
-        )
-    folder = folder.expanduser().resolve()
-    if not (folder / "config.json").is_file():
-        raise ConfigError(f"{folder} holds no config.json: {advice}", param="brain.checkpoint")
-    return folder
+    raise ConfigError(f"the minicpm-o brain: {found}: {advice}", param="brain.checkpoint")
 
 
 def minicpmo_stage(config: OmniConfig, name: Part) -> Stage:
@@ -62,6 +59,18 @@ def minicpmo_stage(config: OmniConfig, name: Part) -> Stage:
         case "speak":
             rule = duplex_rule(config)
             return SpeakStage(lambda: _organs(config), rule, voices, duplex.cushion_ms)
+
+
+def survey(config: OmniConfig) -> tuple[float, float, str]:
+    """GiB that the weights take, GiB that are free, and where.
+
+    Raises:
+        ConfigError, AssetError: there is no checkpoint, no such device, or a file is missing.
+    """
+    folder, where = checkpoint(config), device(config)
+    read_config(folder)
+    needed = needed_bytes(folder, dtype(config))
+    return needed / (1 << 30), free_bytes(where) / (1 << 30), str(where)
 
 
 def duplex_rule(config: OmniConfig) -> DuplexRule:
