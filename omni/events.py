@@ -117,13 +117,16 @@ class ItemRetrieved:
 @dataclass(frozen=True, slots=True, eq=False)
 class ResponseStarted:
     """A reply has begun; nothing speculative is ever announced. `item_id` and `modality` are of its
-    message, if there will be one: a reply may consist of calls."""
+    message, if there will be one: a reply may consist of calls. `is_in_conversation`: its items
+    are, too; else they are told of with it alone."""
 
     response_id: str
     item_id: str
     modality: Literal["audio", "text"]
     voice: str
     metadata: dict[str, str] | None = None
+    max_tokens: int = 0
+    is_in_conversation: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)

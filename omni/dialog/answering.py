@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from omni.chat import Message
 from omni.config import OmniConfig
+from omni.dialog.asides import Asides
 from omni.dialog.compaction import num_tokens
 from omni.dialog.history import CHARS_PER_TOKEN, History
 from omni.dialog.messages import UNANSWERED
@@ -21,6 +22,7 @@ from omni.dialog.sight import Sight
 from omni.dialog.tools import ToolChoice, ToolOptions
 from omni.dialog.turn import Turn
 from omni.errors import ProtocolError
+from omni.events import Item
 from omni.types import Prompt, SpeechOptions
 
 TOO_LONG: Final = "The conversation is longer than the model's context, and truncation is disabled."
@@ -28,7 +30,10 @@ TOO_LONG: Final = "The conversation is longer than the model's context, and trun
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ResponseRequest:
-    """A client's wish for a reply; what is None is as the session's options say."""
+    """A client's wish for a reply; what is None is as the session's options say.
+
+    `context`: items to be shown to the core in the conversation's place, in the history or not.
+    """
 
     instructions: str | None = None
     modality: Literal["audio", "text"] | None = None
@@ -36,6 +41,8 @@ class ResponseRequest:
     max_output_tokens: int | None = None
     tools: ToolOptions | None = None
     metadata: dict[str, str] | None = None
+    context: tuple[Item, ...] | None = None
+    is_in_conversation: bool = True
 
 
 class Answering:
@@ -64,6 +71,9 @@ class Answering:
         self._remote = replying.remote
         self._num_known = self._num_told = 0  # answers of tools: in the newest prompt, in a reply
         self._wanted: deque[ResponseRequest] = deque()  # asked for while something is awaited
+        self.asides = Asides(outbox, config)
+        self._wanted_aside: deque[ResponseRequest] = deque()
+        self._has_lent_core = False  # it has forgotten the conversation over something beside it
         self.options = default_options(config)  # changeable; they hold from the next reply on
 
     def warm_up(self) -> None:
@@ -88,9 +98,22 @@ class Answering:
         silent = replace(tools, choice=ToolChoice("none"))
         self._respond(ResponseRequest(tools=tools if may_call else silent))
 
+    def watch_asides(self, *, is_silent: bool) -> None:
+        """Let what is beside the conversation go on, as far as that leaves room."""
+        is_silent = is_silent and self._replying.is_idle and not self._wanted
+        self.asides.tick(is_core_free=not self._replying.needs_core, is_silent=is_silent)
+        is_core_idle = not (self.asides.is_writing or self._replying.needs_core)
+        if self._has_lent_core and is_core_idle and not self.asides.is_speaking:
+            self._has_lent_core = False
+            self.warm_up()
+
     def respond(self, request: ResponseRequest, *, is_awaiting: bool) -> None:
         """Make a reply: now, or when what is awaited is there, or, to a tool's answer, when the
         present one is over. Raises ProtocolError if one is being made already."""
+        if not request.is_in_conversation:
+            self._wanted_aside.append(request)
+            self._begin_asides(is_awaiting=is_awaiting)
+            return
         last = self._history.last()
         is_result = last is not None and last.kind == "function_call_output"
         if self._replying.is_active and is_result and not self._wanted:
@@ -101,13 +124,15 @@ class Answering:
                 f"conversation already has an active response: {self._replying.response_id}",
                 "conversation_already_has_active_response",
             )
-        if is_awaiting:
+        if is_awaiting or self.asides.is_speaking:
             self._wanted.append(request)
         else:
             self._respond(request)
 
     def cancel(self, response_id: str | None) -> None:
         """Stop the active reply. Raises ProtocolError if there is none (of that id)."""
+        if response_id is not None and self.asides.cancel(response_id):
+            return
         self._wanted.clear()
         active = self._replying.response_id
         if active is None or response_id not in (None, active):
@@ -117,7 +142,9 @@ class Answering:
         self._replying.interrupt("client_cancelled")
 
     def tick(self, *, is_awaiting: bool) -> None:
-        if self._wanted and not is_awaiting and not self._replying.is_active:
+        self._begin_asides(is_awaiting=is_awaiting)
+        is_busy = is_awaiting or self._replying.is_active or self.asides.is_speaking
+        if self._wanted and not is_busy:
             self._respond(self._wanted.popleft())
 
     def prepare(self, turn: Turn) -> None:
@@ -170,8 +197,7 @@ class Answering:
             options = self._reply_options(request)
             self._replying.fail(options, "context_length_exceeded", TOO_LONG)
             return
-        messages = self._messages_to_answer(request.instructions)
-        self._begin(request, messages, speech_end_ms)
+        self._begin(request, self._context_of(request), speech_end_ms)
         self._release()
 
     def _release(self) -> None:
@@ -202,12 +228,29 @@ class Answering:
         is_answered = messages[-1].role == "tool" and messages[-1].text != UNANSWERED
         return (*messages, Message("system", hint)) if is_answered and hint else messages
 
+    def _begin_asides(self, *, is_awaiting: bool) -> None:
+        while self._wanted_aside and not is_awaiting:
+            request = self._wanted_aside.popleft()
+            # No servers' tools: their answers come when the reply is long forgotten.
+            tools = request.tools or self.options.tools
+            options = replace(self._reply_options(request), tools=tools, is_in_conversation=False)
+            self.asides.begin(self._context_of(request), options)
+            self._has_lent_core = True
+
+    def _context_of(self, request: ResponseRequest) -> tuple[Message, ...]:
+        if request.context is None:
+            return self._messages_to_answer(request.instructions)
+        for item in request.context:
+            self._sight.heed(item, self._history)
+        said = request.instructions or self.options.instructions
+        return self._history.messages(said, self._room_tokens, request.context)
+
     def _begin(
         self, request: ResponseRequest, messages: tuple[Message, ...], speech_end_ms: float
     ) -> None:
         options = self._reply_options(request)
         self._num_known = self._remote.num_results
-        if said := self._sight.answer:
+        if (said := self._sight.answer) and request.context is None:
             self._replying.recite(said, options, speech_end_ms)
         else:
             self._replying.begin(messages, options, speech_end_ms)

@@ -152,6 +152,9 @@ class DuplexSession:
                 self.show(part.image)
         self._units.start(self._out.clock.now_ms())
 
+    def find_item(self, item_id: str) -> Item:
+        return self._history.get(item_id)
+
     def retrieve_item(self, item_id: str) -> None:
         self._editing.retrieve(item_id)
 

@@ -4,6 +4,7 @@ Law: an assistant item holds exactly the words that were heard; whoever builds a
 cannot show the model a word that was not.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -93,14 +94,17 @@ class History:
         allowed and they are."""
         return self._compaction.fit(self._items, room_tokens, policy)
 
-    def messages(self, instructions: str, max_tokens: int) -> tuple[Message, ...]:
+    def messages(
+        self, instructions: str, max_tokens: int, items: Sequence[Item] | None = None
+    ) -> tuple[Message, ...]:
         """The prompt: instructions, then as many of the newest messages as fit in `max_tokens`.
 
+        `items`: shown in the place of the conversation's, which they may be among.
         Always begins with a user's message after the instructions, as chat templates expect.
         """
         kept: list[Message] = []
         budget = max_tokens * CHARS_PER_TOKEN - len(instructions)
-        shown = self._compaction.shown(self._items)
+        shown = self._compaction.shown(self._items) if items is None else items
         for message in reversed(messages_of(shown, self._marker, self._asides)):
             budget -= size_of(message) + 4 * CHARS_PER_TOKEN
             if budget < 0 and kept:

@@ -9,7 +9,7 @@ import secrets
 from omni.clock import Clock
 from omni.errands import Errand
 from omni.events import Event
-from omni.types import Chunk, Fence
+from omni.types import Chunk, Fence, Prompt
 
 
 class Outbox:
@@ -20,6 +20,7 @@ class Outbox:
         self.clock = clock
         self.epoch = 0
         self.unit_index = 0
+        self.prompted_id = ""  # the reply that the core was asked for last
         self._events: list[Event] = []
         self._chunks: list[Chunk] = []
         self._errands: list[Errand] = []
@@ -39,6 +40,8 @@ class Outbox:
         self._events.append(event)
 
     def send(self, chunk: Chunk) -> None:
+        if isinstance(chunk, Prompt):
+            self.prompted_id = chunk.response_id
         self._chunks.append(chunk)
 
     def run(self, errand: Errand) -> None:

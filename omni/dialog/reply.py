@@ -25,6 +25,7 @@ class ReplyOptions:
     temperature: float
     metadata: dict[str, str] | None = None
     tools: ToolOptions = NO_TOOLS
+    is_in_conversation: bool = True
 
 
 class Reply:
@@ -56,6 +57,11 @@ class Reply:
     @property
     def is_spoken(self) -> bool:
         return self.options.modality == "audio"
+
+    @property
+    def is_written(self) -> bool:
+        """The core has no more to do for it."""
+        return self.last_token is not None or self.state == "playing"
 
     @property
     def has_calls(self) -> bool:

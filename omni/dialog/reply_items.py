@@ -42,6 +42,8 @@ class ReplyItems:
                 options.modality,
                 options.speech.voice,
                 options.metadata,
+                options.max_tokens,
+                options.is_in_conversation,
             )
         )
         if not options.tools.offered:

@@ -61,6 +61,10 @@ class Replying:
         return self._reply is None
 
     @property
+    def needs_core(self) -> bool:
+        return bool(self._reply and not self._reply.is_written)
+
+    @property
     def response_id(self) -> str | None:
         """The active reply's id."""
         return self._reply.response_id if self._reply and self.is_active else None
@@ -112,8 +116,7 @@ class Replying:
     def receive(self, chunk: Token | Called | Speech) -> None:
         """Take in what the core wrote or called or the voice spoke; stale pieces are ignored."""
         reply = self._reply
-        is_stale = chunk.epoch < self._out.epoch
-        if reply is None or is_stale or chunk.response_id != reply.response_id:
+        if reply is None or chunk.epoch < self._out.epoch or chunk.response_id != reply.response_id:
             return
         reply.waits_since_ms = self._out.clock.now_ms()
         if isinstance(chunk, Speech):
@@ -170,8 +173,7 @@ class Replying:
         self._leave()
         if reply.state == "held":
             return
-        now_ms = self._out.clock.now_ms()
-        num_heard = reply.playout.played_samples(now_ms)
+        num_heard = reply.playout.played_samples(now_ms := self._out.clock.now_ms())
         if reply.state == "active" and reply.is_spoken:
             reply.playout.hold()
             self._release_audio(reply, now_ms)  # a last frame, in which it fades
@@ -184,6 +186,7 @@ class Replying:
             self._history.replace(item)
         if reply.playout.released_samples:
             self._out.emit(PlayoutCleared(reply.response_id))
+        if reply.playout.released_samples and reply.options.is_in_conversation:
             self._out.emit(ItemTruncated(item.item_id, num_heard * 1000 // RATE_HZ))
 
     # ---- inside
@@ -208,8 +211,8 @@ class Replying:
 
     def _end_text(self, reply: Reply, text: str) -> None:
         """Nothing follows these words, which the core has not written."""
-        stamp = (*self._out.stamp, reply.response_id)
-        reply.last_token = Token(*stamp, 0, text, reply.options.speech, "stop")
+        stamp, speech = (*self._out.stamp, reply.response_id), reply.options.speech
+        reply.last_token = Token(*stamp, 0, text, speech, "stop")
         if reply.is_spoken:
             self._say(reply, text)
 
@@ -220,15 +223,13 @@ class Replying:
             self._say(reply, reply.text[len(reply.playout.text) :])
         if reply.last_token is None:
             if reply.has_calls:  # they are its end
-                stamp = (*self._out.stamp, reply.response_id)
-                reply.last_token = Token(*stamp, 0, "", reply.options.speech, "stop")
+                self._end_text(reply, "")
             else:
                 self._prompt(reply)
 
     def _apologise(self, reply: Reply, code: str, message: str) -> None:
         """End a reply that cannot go on: in words if the voice still can, else at once."""
-        is_second_failure = reply.error is not None
-        reply.error = reply.error or (code, message)
+        is_second_failure, reply.error = bool(reply.error), reply.error or (code, message)
         self._out.raise_epoch()
         if reply.state == "held":
             self.release()
@@ -293,5 +294,5 @@ class Replying:
 
     def _mark(self, reply: Reply, name: str) -> None:
         if getattr(reply.timings, name) is None:
-            elapsed = self._out.clock.now_ms() - self._speech_end_ms
-            reply.timings = replace(reply.timings, **{name: round(elapsed, 1)})
+            elapsed_ms = round(self._out.clock.now_ms() - self._speech_end_ms, 1)
+            reply.timings = replace(reply.timings, **{name: elapsed_ms})

@@ -5,13 +5,13 @@ ticks it every 20 ms, and drains `events()` and `chunks()` after every call.
 """
 
 from dataclasses import replace
-from typing import Final
 
 from omni.clock import Clock
 from omni.config import OmniConfig
 from omni.dialog.answering import Answering, ResponseRequest
 from omni.dialog.editing import Editing
-from omni.dialog.history import History, with_text
+from omni.dialog.heard_items import HeardItems
+from omni.dialog.history import History
 from omni.dialog.idling import Idling
 from omni.dialog.listening import Listening
 from omni.dialog.options import SessionOptions
@@ -26,15 +26,7 @@ from omni.events import (
     Expired,
     Failed,
     InputCleared,
-    InputCommitted,
     Item,
-    ItemAdded,
-    ItemDone,
-    Part,
-    SilenceTimedOut,
-    TranscriptDelta,
-    TranscriptDone,
-    TranscriptFailed,
 )
 from omni.types import (
     Activity,
@@ -48,8 +40,6 @@ from omni.types import (
     Token,
     TurnHint,
 )
-
-SILENCE: Final = "[The user has been silent for a while. Ask briefly whether they are there.]"
 
 
 class Session:
@@ -70,6 +60,7 @@ class Session:
         self._listening = Listening(self._out, self, self._replying.voice, config, options)
         self._editing = Editing(self._out, self._history)
         self._sight = Sight(self._out, config.brain.see)
+        self._heard = HeardItems(self._out, self._history)
         self._idling = Idling()
         self._max_session_s = config.server.max_session_s
         self._ends_ms: float | None = clock.now_ms() + self._max_session_s * 1000
@@ -119,6 +110,7 @@ class Session:
                 self._listening.heard(chunk)
             case Token() | Called() | Speech():
                 self._replying.receive(chunk)
+                self._answering.asides.receive(chunk)
             case Seen():
                 self._sight.seen(chunk)
             case StageReport():
@@ -133,6 +125,7 @@ class Session:
         self._listening.tick()
         self._replying.tick()
         self._answering.tick(is_awaiting=self._is_awaiting)
+        self._answering.watch_asides(is_silent=self._listening.turn is None)
         self._watch_silence()
         self._watch_time()
         if self._is_free and self._sight.has_notice:
@@ -167,6 +160,10 @@ class Session:
             self._remote.take_answer(item)
         self._sight.look_at(item, self._listening.position_ms)
 
+    def find_item(self, item_id: str) -> Item:
+        """Raises ProtocolError if there is none of that id."""
+        return self._history.get(item_id)
+
     def retrieve_item(self, item_id: str) -> None:
         self._editing.retrieve(item_id)
 
@@ -181,8 +178,12 @@ class Session:
         self._editing.truncate(item_id, audio_end_ms)
 
     def respond(self, request: ResponseRequest) -> None:
-        """Make a reply now. Raises ProtocolError if one is being made already."""
-        self._waiting.user_spoke()
+        """Make a reply now, or beside the conversation as soon as there is room. Raises
+        ProtocolError if one is being made already."""
+        if request.is_in_conversation:
+            self._waiting.user_spoke()
+        if request.context is not None:
+            request = replace(request, context=tuple(map(self._taken_in, request.context)))
         self._answering.respond(request, is_awaiting=self._is_awaiting)
 
     def cancel(self, response_id: str | None = None) -> None:
@@ -200,6 +201,7 @@ class Session:
         detection = self.options.turn_detection
         if detection and detection.interrupts_response:
             self._replying.interrupt("turn_detected")
+            self._answering.asides.hush()
 
     def on_likely_end(self, turn: Turn) -> None:
         self._answering.prepare(turn)
@@ -208,21 +210,13 @@ class Session:
         self._answering.drop_held()
 
     def on_committed(self, turn: Turn) -> None:
-        part = Part("input_audio", audio_ms=int(turn.duration_s * 1000))
-        item = Item(turn.item_id, "message", "user", parts=(part,))
-        previous = self._history.add(item)
-        self._out.emit(InputCommitted(turn.item_id, previous))
-        self._out.emit(ItemAdded(item, previous))
+        self._heard.commit(turn)
 
     def on_lost(self, turn: Turn, code: str, message: str) -> None:
         self._answering.drop_held()
         if not turn.is_manual:
-            self.on_committed(turn)
-        if not self._history.has(turn.item_id):
-            return
-        self._out.emit(TranscriptFailed(turn.item_id, code, message))
-        item = replace(self._history.get(turn.item_id), status="incomplete")
-        self._out.emit(ItemDone(item, self._history.replace(item)))
+            self._heard.commit(turn)
+        self._heard.lose(turn, code, message)
 
     def on_turn(self, turn: Turn) -> None:
         if not turn.is_manual:
@@ -230,19 +224,11 @@ class Session:
                 self._answering.drop_held()
                 self._out.emit(InputCleared())
                 return
-            self.on_committed(turn)
-        if not self._history.has(turn.item_id):  # the client has deleted it
-            return
-        text = turn.text or ""
-        if text.startswith(turn.shown) and (rest := text[len(turn.shown) :]):
-            self._out.emit(TranscriptDelta(turn.item_id, rest))
-        item = with_text(self._history.get(turn.item_id), text, "completed")
-        previous = self._history.replace(item)
-        self._out.emit(TranscriptDone(turn.item_id, text, turn.language, turn.duration_s))
-        self._out.emit(ItemDone(item, previous))
-        self._sight.heed(item, self._history)
-        self._waiting.user_spoke()
-        self._answering.answer(turn)
+            self._heard.commit(turn)
+        if item := self._heard.complete(turn):
+            self._sight.heed(item, self._history)
+            self._waiting.user_spoke()
+            self._answering.answer(turn)
 
     # ---- inside
 
@@ -255,23 +241,21 @@ class Session:
         else:
             limit_ms = detection.idle_timeout_ms if detection else None
             if span := self._idling.silent(self._listening.position_ms, limit_ms):
-                self._on_silence(*span)
-
-    def _on_silence(self, start_ms: int, end_ms: int) -> None:
-        part = Part("input_audio", text="", audio_ms=end_ms - start_ms)
-        item = Item(self._out.new_id("item"), "message", "user", parts=(part,))
-        self._out.emit(SilenceTimedOut(item.item_id, start_ms, end_ms))
-        previous = self._history.add(item)
-        self._history.set_aside(item.item_id, SILENCE)
-        self._out.emit(InputCommitted(item.item_id, previous))
-        self._out.emit(ItemAdded(item, previous))
-        self._out.emit(ItemDone(item, previous))
-        self._answering.answer_silence()
+                self._heard.commit_silence(*span)
+                self._answering.answer_silence()
 
     def _watch_time(self) -> None:
         if self._ends_ms is not None and self._out.clock.now_ms() >= self._ends_ms:
             self._ends_ms = None
             self._out.emit(Expired(self._max_session_s))
+
+    def _taken_in(self, item: Item) -> Item:
+        """An item of a reply's own context, with its pictures looked at and an id to note it by."""
+        if self._history.has(item.item_id):
+            return item
+        item = replace(item, item_id=self._out.new_id("item"))
+        self._sight.look_at(item, self._listening.position_ms)
+        return item
 
     def _end_reply_of(self, item_id: str) -> None:
         if self._replying.item_id == item_id:
@@ -295,6 +279,7 @@ class Session:
             self._listening.give_up("stage_failed", "your words could not be recognised")
         elif report.stage in ("think", "speak"):
             self._replying.stage_report(report)
+            self._answering.asides.stage_report(report)
         elif report.state == "failed":
             self._sight.give_up()
             self._out.emit(Failed("stage_failed", report.message or f"{report.stage} failed"))

@@ -3,26 +3,22 @@
 Law: whatever arrives, the answer is an effect or a ProtocolError that names the field.
 """
 
-from dataclasses import replace
 from typing import Any, Final
 
 import pydantic_core
 from pydantic import TypeAdapter, ValidationError
 
-from omni.dialog.answering import ResponseRequest
 from omni.dialog.sessions import AnySession
-from omni.dialog.tools import ToolOptions
 from omni.errors import ProtocolError
 from omni.protocol import realtime_requests as wire
 from omni.protocol.realtime_audio import InputAudio
-from omni.protocol.realtime_config import SessionPatch, VoiceId
+from omni.protocol.realtime_config import SessionPatch
 from omni.protocol.realtime_events import ServerEvent, SessionUpdated
 from omni.protocol.realtime_items import decode_image, from_wire_item
-from omni.protocol.realtime_session import Defaults, merge, token_limit
+from omni.protocol.realtime_session import Defaults, merge
 from omni.protocol.realtime_state import ViewState
-from omni.protocol.realtime_tools import from_choice, tool_options
+from omni.protocol.realtime_wishes import VOICE_KEPT, Wishes
 
-VOICE_KEPT: Final = "Cannot update a conversation's voice if assistant audio is present."
 CLIENT_EVENTS: Final[TypeAdapter[wire.AnyClientEvent]] = TypeAdapter(wire.ClientEvents)
 
 
@@ -36,6 +32,7 @@ class Commands:
         self._state = state
         self._defaults = defaults
         self._input = InputAudio(state.settings.input_format)
+        self._wishes = Wishes(state, defaults)
 
     def configure(self, patch: SessionPatch) -> None:
         """Adopt a client's settings."""
@@ -65,7 +62,8 @@ class Commands:
             case wire.OutputAudioClear():
                 session.clear_output()
             case wire.ResponseCreate():
-                session.respond(self._request(event.response or wire.ResponseOptions()))
+                wanted = event.response or wire.ResponseOptions()
+                session.respond(self._wishes.request(wanted, session))
             case wire.ResponseCancel():
                 session.cancel(event.response_id)
             case _:
@@ -105,41 +103,6 @@ class Commands:
                 if event.content_index != 0:
                     raise ProtocolError("A reply has one part of content.", param="content_index")
                 session.truncate_item(event.item_id, event.audio_end_ms)
-
-    def _request(self, options: wire.ResponseOptions) -> ResponseRequest:
-        if options.conversation == "none" or options.input:
-            param = "response.input" if options.input else "response.conversation"
-            raise ProtocolError(
-                "Responses outside the conversation are not supported.", param=param
-            )
-        if self._state.settings.kind == "transcription":
-            raise ProtocolError("A transcription session makes no responses.", param="type")
-        request = ResponseRequest(instructions=options.instructions, metadata=options.metadata)
-        if options.output_modalities:
-            has_audio = "audio" in options.output_modalities
-            request = replace(request, modality="audio" if has_audio else "text")
-        output = options.audio.output if options.audio else None
-        if output and output.voice:
-            request = replace(request, voice=self._voice(output.voice))
-        if options.max_output_tokens is not None:
-            limit = token_limit(options.max_output_tokens, self._defaults)
-            request = replace(request, max_output_tokens=limit)
-        return replace(request, tools=self._tools(options))
-
-    def _tools(self, options: wire.ResponseOptions) -> ToolOptions | None:
-        """One reply's own tools, or its own choice among the session's."""
-        if options.tools is not None:
-            return tool_options(options.tools, options.tool_choice or "auto", "response.tools")
-        if options.tool_choice is not None:
-            own = self._state.settings.options.tools
-            return replace(own, choice=from_choice(options.tool_choice))
-        return None
-
-    def _voice(self, wanted: str | VoiceId) -> str | None:
-        voice = self._defaults.voice(wanted)
-        if self._state.keeps_voice and voice not in (None, self._state.settings.options.voice):
-            raise ProtocolError(VOICE_KEPT, "cannot_update_voice", "response.audio.output.voice")
-        return voice
 
 
 def parse(text: str | bytes) -> wire.AnyClientEvent:

@@ -123,15 +123,19 @@ class Renderer:
                 added = wire.ConversationItemAdded(
                     previous_item_id=previous, item=to_wire_item(item)
                 )
-                if response := self._open.get(response_id or ""):
-                    return [*response.item_begins(item), added, *response.part_begins(item)]
-                return [added]
+                response = self._open.get(response_id or "")
+                if response is None:
+                    return [added]
+                told: Out = [added] if response.started.is_in_conversation else []
+                return [*response.item_begins(item), *told, *response.part_begins(item)]
             case events.ItemDone(item=item, previous_item_id=previous, response_id=response_id):
                 done = wire.ConversationItemDone(previous_item_id=previous, item=to_wire_item(item))
                 response = self._open.get(response_id or "")
-                if response and item.status == "in_progress":  # an MCP call: its tool still runs
-                    return response.item_ends(item)
-                return [*(response.item_ends(item) if response else []), done]
+                if response is None:
+                    return [done]
+                is_running = item.status == "in_progress"  # an MCP call: its tool has not answered
+                is_told = response.started.is_in_conversation and not is_running
+                return [*response.item_ends(item), *([done] if is_told else [])]
             case events.ItemRetrieved(item=item):
                 return [wire.ConversationItemRetrieved(item=to_wire_item(item))]
             case events.ItemDeleted(item_id=item_id):

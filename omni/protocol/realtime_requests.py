@@ -4,7 +4,7 @@ Law: what a client may send is accepted, known or not; what is wrong names its f
 openai-python 3.54, types/realtime.
 """
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -71,6 +71,16 @@ class ItemTruncate(ClientEvent):
     audio_end_ms: int
 
 
+class ItemReference(Wire):
+    """An item of the conversation, to be shown in a response's own context."""
+
+    type: Literal["item_reference"]
+    id: str
+
+
+InputItem = Annotated[WireItem | ItemReference, Field(discriminator="type")]
+
+
 class ResponseAudioOptions(Wire):
     output: AudioOutput | None = None
 
@@ -84,7 +94,7 @@ class ResponseOptions(Wire):
     tool_choice: WireChoice | None = None
     metadata: dict[str, str] | None = None
     conversation: str | None = None
-    input: list[Any] | None = None
+    input: list[InputItem] | None = None
 
 
 class ResponseCreate(ClientEvent):

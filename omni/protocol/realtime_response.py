@@ -29,8 +29,8 @@ class OpenResponse:
     def __init__(self, started: events.ResponseStarted, state: ViewState) -> None:
         self.started = started
         self._format = state.settings.output_format
-        self._max_output_tokens = state.settings.options.max_output_tokens
-        self._conversation_id = state.session_id.replace("sess", "conv", 1)
+        conversation_id = state.session_id.replace("sess", "conv", 1)
+        self._conversation_id = conversation_id if started.is_in_conversation else None
         has_deltas = started.modality == "audio" and state.transport == "websocket"
         self._encoder = OutputAudio(self._format) if has_deltas else None  # None: sound is RTP
         self._outputs: list[str] = []  # ids of its items
@@ -123,7 +123,7 @@ class OpenResponse:
             conversation_id=self._conversation_id,
             status="in_progress",
             output_modalities=[self.started.modality],
-            max_output_tokens=self._max_output_tokens,
+            max_output_tokens=self.started.max_tokens,
             audio=responses.ResponseAudioSettings(output=audio),
         )
         if self.started.metadata is None:

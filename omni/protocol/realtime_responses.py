@@ -57,7 +57,7 @@ class ResponseAudioSettings(Wire):
 class Response(Wire):
     id: str
     object: Literal["realtime.response"] = "realtime.response"
-    conversation_id: str
+    conversation_id: str | None
     status: Literal["in_progress", "completed", "cancelled", "incomplete", "failed"]
     status_details: StatusDetails | None = None
     output: tuple[WireItem, ...] = ()

@@ -304,8 +304,13 @@ BAD = [
      "item_id"),
     ({"type": "conversation.item.truncate", "item_id": "x", "content_index": 0,
       "audio_end_ms": 1}, "item_truncate_invalid_item_id", "item_id"),
-    ({"type": "response.create", "response": {"conversation": "none"}}, "invalid_value",
-     "response.conversation"),
+    ({"type": "response.create", "response": {"input": [{"type": "item_reference", "id": "x"}]}},
+     "item_retrieve_invalid_item_id", "response.input.0.id"),
+    ({"type": "response.create", "response": {"input": [{"type": "item_reference"}]}},
+     "missing_required_parameter", "response.input.0.id"),
+    ({"type": "response.create", "response": {"input": [{"type": "message", "role": "user",
+      "content": [{"type": "input_text"}]}]}},
+     "missing_required_parameter", "response.input.0.content.0.text"),
 ]  # fmt: skip
 
 
