@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from pydantic import BaseModel
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from omni import events
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 TRY_AGAIN_LATER: Final = 1013
 GOODBYE_S: Final = 10.0
 FRAME_MS: Final = 20
+NOT_TEXT: Final = "Messages are JSON text, not binary."
 
 
 class EventSocket:
@@ -32,10 +34,17 @@ class EventSocket:
 
     Args:
         idle_limit_s: a client that sends nothing for longer is let go.
+        fault: an error as the protocol tells it.
     """
 
-    def __init__(self, socket: WebSocket, idle_limit_s: float) -> None:
+    def __init__(
+        self,
+        socket: WebSocket,
+        idle_limit_s: float,
+        fault: Callable[[BaseException], BaseModel] = error_event,
+    ) -> None:
         self._socket = socket
+        self._fault = fault
         self._idle_limit_s = idle_limit_s
         self._outgoing = Outgoing()
         self._ending: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
@@ -73,7 +82,24 @@ class EventSocket:
                     await self._socket.send_text(message)
                 await self._socket.close(*self._ending.result())
 
-    def send(self, messages: Sequence[ServerEvent], audio_ms: int = 0) -> None:
+    async def read_text(self) -> str | None:
+        """The client's next message; None once it has left or said nothing for too long."""
+        while True:
+            try:
+                async with asyncio.timeout(self._idle_limit_s):
+                    message = await self._socket.receive()
+            except TimeoutError:
+                reason = f"Nothing was sent for {self._idle_limit_s:g} s."
+                error = SessionClosed(reason, "session_expired")
+                self.end(to_wire(error).close_code or 1000, error.message)
+                return None
+            if message["type"] == "websocket.disconnect":
+                return None
+            if (text := message.get("text")) is not None:
+                return str(text)
+            self.send([self._fault(ProtocolError(NOT_TEXT, "invalid_event"))])
+
+    def send(self, messages: Sequence[BaseModel], audio_ms: int = 0) -> None:
         if self._ending.done():
             return
         try:
@@ -87,21 +113,7 @@ class EventSocket:
             self._ending.set_result((code, reason))
 
     async def _read(self, on_text: Callable[[str], None]) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(self._idle_limit_s):
-                    message = await self._socket.receive()
-            except TimeoutError:
-                reason = f"Nothing was sent for {self._idle_limit_s:g} s."
-                error = SessionClosed(reason, "session_expired")
-                self.end(to_wire(error).close_code or 1000, error.message)
-                return
-            if message["type"] == "websocket.disconnect":
-                return
-            if (text := message.get("text")) is None:
-                fault = ProtocolError("Messages are JSON text, not binary.", "invalid_event")
-                self.send([error_event(fault)])
-                continue
+        while (text := await self.read_text()) is not None:
             on_text(text)
 
     async def _write(self) -> None:
