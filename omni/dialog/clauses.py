@@ -1,4 +1,4 @@
-"""Hides where a stream of tokens may be cut for speech: soon for the first clause, then at breaks.
+"""Hides where a stream of tokens may be cut for speech: soon for the first clause, later at breaks.
 
 Laws: the clauses joined are the input, whitespace included, and they do not depend on how the
 input was chunked. A cut falls before a word, and is known once that word's first letter is.
@@ -8,6 +8,7 @@ import re
 
 MIN_WORDS = 2  # a shorter clause would be over before the next one is ready
 LATER_PAUSE_WORDS = 4  # cut at every comma, speech sounds chopped; only the first clause is urgent
+GROWTH = 2  # a clause is written and spoken while the one before, half as long, is heard
 STRETCH_WORDS = 3  # how far past its limit a clause may run rather than break a name or a phrase
 _ABBREVIATION = re.compile(
     r"dr|mrs?|ms|prof|st|jr|sr|vs|e\.g|i\.e|no|fig|gen|col|lt|sgt|capt|rev|hon|gov|sen|rep|mt"
@@ -31,7 +32,7 @@ class ClauseSplitter:
 
     Args:
         first_clause_words: words after which the first clause may end without punctuation.
-        clause_words: the same for the later ones.
+        clause_words: the same for the later ones, which come to it by doubling.
     """
 
     def __init__(self, first_clause_words: int, clause_words: int) -> None:
@@ -47,7 +48,8 @@ class ClauseSplitter:
         while cut := self._cut():
             clauses.append(self._pending[:cut])
             self._pending = self._pending[cut:]
-            self._limit, self._pause_words = self._later_limit, LATER_PAUSE_WORDS
+            self._limit = min(self._later_limit, GROWTH * self._limit)
+            self._pause_words = LATER_PAUSE_WORDS
         return clauses
 
     def finish(self) -> list[str]:

@@ -106,3 +106,10 @@ def test_names_hold_a_clause_open_only_so_long():
     names = "Anna " * 30
     assert len(split(names, [])[0].split()) == 4 + STRETCH_WORDS
     assert MIN_WORDS <= 4
+
+
+def test_clauses_grow_so_that_each_can_be_made_while_the_one_before_is_heard():
+    splitter = ClauseSplitter(3, 14)
+    text = "".join(f"word{'abcdefghijklmnopqrstuvwxyz'[i % 26]}x " for i in range(60))
+    lengths = [len(clause.split()) for clause in splitter.feed(text)]
+    assert lengths == [3, 6, 12, 14, 14]
