@@ -315,7 +315,7 @@ def test_a_missing_checkpoint_is_said_plainly(tmp_path: Path) -> None:
 
 def test_too_little_memory_is_said_with_what_would_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("omni.models.minicpmo.checkpoint.free_bytes", lambda _: 3_000_000)
-    with pytest.raises(AssetError, match="bfloat16 .* would fit"):
+    with pytest.raises(AssetError, match=r"bfloat16 .* would fit"):
         build_stage(tiny(), "think").load()
 
 
