@@ -18,8 +18,8 @@ from tests.serve.conftest import Live, living
 
 MEDIA = Path(__file__).parent.parent / "media"
 RATE_HZ = 24000
-PROGRAM_S = 60
-LONG_REPLY = "You said {text}, and there is more to be said about it."
+PROGRAM_S = 120
+LONG_REPLY = "You said {text}, and there is more to say."
 
 
 @pytest.fixture(scope="module")

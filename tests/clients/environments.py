@@ -16,7 +16,7 @@ from filelock import FileLock
 
 HERE = Path(__file__).parent
 MARK = ".complete"
-INSTALL_S = 280
+INSTALL_S = 400
 
 
 def node_modules() -> Path:
@@ -58,7 +58,12 @@ def _install_python(pins: Path, folder: Path) -> None:
 
 
 def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_S, check=False)
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=INSTALL_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"the stock clients could not be installed within {INSTALL_S} s")
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
         pytest.skip(f"the stock clients cannot be installed here: {' '.join(last)}")

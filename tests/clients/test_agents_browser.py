@@ -24,7 +24,7 @@ from tests.clients.conftest import LONG_REPLY, RATE_HZ
 from tests.e2e.conftest import LAUNCH
 from tests.serve.conftest import Live
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parent.parent.parent
 RECORDER = Path(__file__).parent / "node" / "recorder.js"
@@ -62,8 +62,8 @@ def microphone(question: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     The browser plays it from the moment the microphone is opened, before the call is up.
     """
     speech = np.frombuffer(question.read_bytes(), "<i2").astype(np.float32) / 32768
-    pause = np.zeros(2 * RATE_HZ, np.float32)
-    sound = np.concatenate([pause, speech, pause, speech])
+    lead, pause = np.zeros(2 * RATE_HZ, np.float32), np.zeros(int(1.6 * RATE_HZ), np.float32)
+    sound = np.concatenate([lead, speech, pause, speech])
     path = tmp_path_factory.mktemp("microphone") / "microphone.wav"
     soundfile.write(path, resample(sound, RATE_HZ, RATE_OUT_HZ), RATE_OUT_HZ, subtype="PCM_16")
     return path

@@ -9,6 +9,8 @@ from tests.clients import environments, strict
 from tests.clients.conftest import LONG_REPLY, Visit, visit
 from tests.serve.conftest import Live
 
+pytestmark = pytest.mark.timeout(600)  # the first test may have to install the client
+
 PROGRAM = Path(__file__).parent / "node" / "talk.mjs"
 
 

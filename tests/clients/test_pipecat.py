@@ -9,6 +9,7 @@ from tests.clients.conftest import LONG_REPLY, Visit, visit
 from tests.serve.conftest import Live
 
 ROOT = Path(__file__).parent.parent.parent
+pytestmark = pytest.mark.timeout(600)  # the first test may have to install the client
 PROGRAM = Path(__file__).parent / "python" / "pipecat_talk.py"
 ANSWER = LONG_REPLY.format(text="9 tenths")
 
