@@ -89,7 +89,7 @@ class OverlapConfig(Section):
     listen_after_ms: int = Field(160, description="voiced sound that is sent to the recogniser")
     hold_after_ms: int = Field(180, description="voiced sound, still unexplained, that halts us")
     resume_after_ms: int = Field(
-        180, description="silence after which we go on, lowered, though it is not explained yet"
+        128, description="silence after which we go on, lowered, though it is not explained yet"
     )
     short_ms: int = Field(
         600, description="shorter sounds interrupt only by a plea to stop or a question"
@@ -117,6 +117,9 @@ class TurnConfig(Section):
     min_speech_ms: int = Field(160, description="shorter sounds open no turn")
     speculate_after_ms: int = Field(96, description="silence after which an answer is prepared")
     silence_duration_ms: int = Field(480, description="silence that ends a turn")
+    unready_silence_ms: int = Field(
+        1000, description="silence that ends a turn while nothing of the reply could be heard yet"
+    )
     max_silence_ms: int = Field(1600, description="silence that ends an unfinished-sounding turn")
     complete_threshold: float = Field(0.5, description="turn-end probability taken as finished")
     max_turn_s: float = Field(30, description="a longer turn is closed")

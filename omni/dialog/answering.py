@@ -154,8 +154,7 @@ class Answering:
         is_due = detection and detection.creates_response and is_free
         if is_due and not self._is_too_long():
             words = " ".join(filter(None, (turn.text, self._sight.aside(turn.text or ""))))
-            messages = (*self._messages(None), Message("user", words))
-            self._begin(ResponseRequest(), messages, turn.speech_end_ms)
+            self._begin(ResponseRequest(), self._messages(None, words), turn.speech_end_ms)
 
     def answer(self, turn: Turn) -> None:
         """The user's turn is over, and is in the history."""
@@ -211,11 +210,11 @@ class Answering:
         num_taken = tools.num_chars // CHARS_PER_TOKEN
         return self._context_tokens - self.options.max_output_tokens - num_taken
 
-    def _messages(self, instructions: str | None) -> tuple[Message, ...]:
+    def _messages(self, instructions: str | None, spoken: str = "") -> tuple[Message, ...]:
         said = instructions or self.options.instructions
         room_tokens = self._room_tokens
         self._history.fit(room_tokens - num_tokens(said), self.options.truncation)
-        return self._history.messages(said, room_tokens)
+        return self._history.messages(said, room_tokens, spoken=spoken)
 
     def _is_too_long(self) -> bool:
         """The conversation does not fit, and the client will not have it cut."""

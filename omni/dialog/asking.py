@@ -5,6 +5,7 @@ Of the recogniser, only the latest question counts; it is asked again if lost, g
 
 from typing import Final
 
+from omni.config import OmniConfig
 from omni.dialog.outbox import Outbox
 from omni.dialog.turn import RATE_HZ, Turn
 from omni.media.buffer import SampleBuffer
@@ -17,13 +18,15 @@ class Asking:
     """Args:
     outbox: where questions go.
     buffer: the user's sound; questions are about its newest part.
-    limit_s: how long the recogniser's answer may take.
+    config: how long an answer may take, and how often is asked about a turn that goes on.
     """
 
-    def __init__(self, outbox: Outbox, buffer: SampleBuffer, limit_s: float) -> None:
+    def __init__(self, outbox: Outbox, buffer: SampleBuffer, config: OmniConfig) -> None:
         self._out = outbox
         self._buffer = buffer
-        self._limit_s = limit_s
+        self._limit_s = config.deadlines.recognise_s
+        self._every_samples = config.brain.hear.partial_every_ms * RATE_HZ // 1000
+        self._next_sample = 0
         self._asked_at_ms = 0.0
         self._probe_id = ""
         self.language: str | None = None  # ISO 639-1; None lets the recogniser find it
@@ -41,8 +44,16 @@ class Asking:
         language = self.usual_language if turn.is_tentative else None
         self._ask(turn.item_id, turn.start_sample, language, is_final=True)
 
+    def began(self, at_sample: int) -> None:
+        """A turn began."""
+        self._next_sample = at_sample + self._every_samples
+
     def for_words_so_far(self, turn: Turn) -> None:
-        self._ask(turn.item_id, turn.start_sample, None, is_final=False)
+        """If it is time to ask again, and nothing is being answered."""
+        position = self._buffer.position
+        if self.request is None and self._every_samples and position >= self._next_sample:
+            self._next_sample = position + self._every_samples
+            self._ask(turn.item_id, turn.start_sample, None, is_final=False)
 
     def for_words_since(self, start_sample: int) -> None:
         """A quick look, under an id of its own: its words must not bind those of the turn."""
@@ -62,7 +73,8 @@ class Asking:
             asked is None and not turn.is_tentative
         ):
             return False
-        if asked and (heard.turn_id, heard.end_sample) == (asked.turn_id, asked.end_sample):
+        # Its last words so far and all its words may be asked for at the same sample.
+        if asked and _key(heard) == _key(asked):
             self.request = None
         return True
 
@@ -85,3 +97,7 @@ class Asking:
         language = self.language or language
         self.request = Recognise(*self._out.stamp, turn_id, samples, end, is_final, language)
         self.repeat()
+
+
+def _key(about: Heard | Recognise) -> tuple[str, int, bool]:
+    return about.turn_id, about.end_sample, about.is_final

@@ -13,7 +13,7 @@ from omni.dialog.compaction import Compaction
 from omni.dialog.messages import messages_of, size_of
 from omni.dialog.options import Truncation
 from omni.errors import ProtocolError
-from omni.events import Item
+from omni.events import Item, Part
 from omni.media.script import Script
 
 Status = Literal["in_progress", "completed", "incomplete"]
@@ -95,16 +95,22 @@ class History:
         return self._compaction.fit(self._items, room_tokens, policy)
 
     def messages(
-        self, instructions: str, max_tokens: int, items: Sequence[Item] | None = None
+        self,
+        instructions: str,
+        max_tokens: int,
+        items: Sequence[Item] | None = None,
+        spoken: str = "",
     ) -> tuple[Message, ...]:
         """The prompt: instructions, then as many of the newest messages as fit in `max_tokens`.
 
         `items`: shown in the place of the conversation's, which they may be among.
         Always begins with a user's message after the instructions, as chat templates expect.
+        `spoken`: what the user is saying, which is no item yet.
         """
         kept: list[Message] = []
         budget = max_tokens * CHARS_PER_TOKEN - len(instructions)
-        shown = self._compaction.shown(self._items) if items is None else items
+        upcoming = Item("", "message", "user", parts=(Part("input_audio", text=spoken),))
+        shown = [*(self._compaction.shown(self._items) if items is None else items), upcoming]
         for message in reversed(messages_of(shown, self._marker, self._asides)):
             budget -= size_of(message) + 4 * CHARS_PER_TOKEN
             if budget < 0 and kept:

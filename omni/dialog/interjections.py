@@ -33,6 +33,14 @@ class Floor(Protocol):
         """We are speaking, or about to."""
 
     @property
+    def is_preparing(self) -> bool:
+        """We prepare to speak, and nothing could be heard of it yet."""
+
+    @property
+    def is_beginning(self) -> bool:
+        """What we are saying has hardly been heard yet."""
+
+    @property
     def said(self) -> str:
         """Our most recent words that the user can have heard."""
 
@@ -72,12 +80,23 @@ class Interjections:
         self._since_ms = 0.0  # when it was last known what the user wants
         self._onset = self._voiced_until = 0  # first and last sample of voice
         self._probed_until = 0
+        self._is_going_on = False  # the sound began when we had hardly begun
         self._usual_db: float | None = None
 
     @property
     def is_possible(self) -> bool:
         """There is speech of ours to speak over."""
         return self._floor.is_taken
+
+    @property
+    def is_unready(self) -> bool:
+        """To wait for more of the user's words costs no time: there is nothing to be said yet."""
+        return self._floor.is_preparing
+
+    @property
+    def is_long(self) -> bool:
+        """The sound has been too long for a murmur."""
+        return self._heard_ms >= self._config.short_ms
 
     @property
     def is_open(self) -> bool:
@@ -108,7 +127,7 @@ class Interjections:
             self._follow_silence((end_sample - self._voiced_until) * 1000 / RATE_HZ, turn)
             return
         if not self.is_open:
-            self._onset = run_start
+            self._onset, self._is_going_on = run_start, self._floor.is_beginning
         self._voiced_until = end_sample
         voiced_ms = (end_sample - run_start) * 1000 / RATE_HZ
         if not self.is_open:
@@ -131,10 +150,11 @@ class Interjections:
         start = turn.start_sample
         evidence = Evidence(
             read(heard.text, heard.language),
-            (self._voiced_until - self._onset) * 1000 / RATE_HZ,
+            self._heard_ms,
             is_over=is_over,
             is_quiet=self._is_quiet(start, heard.end_sample),
             is_over_us=self._floor.is_taken,
+            is_going_on=self._is_going_on,
             is_own=self.is_echo(heard.text),
         )
         verdict = judge(evidence, self._config)
@@ -158,7 +178,7 @@ class Interjections:
         """
         if self.is_echo(turn.text or ""):
             return False
-        is_quiet = self._is_quiet(turn.start_sample, turn.end_sample)
+        is_quiet = self.is_quiet(turn)
         level = level_db(self._buffer.slice(turn.start_sample, turn.end_sample))
         usual = level if self._usual_db is None else self._usual_db
         rate = LOUDER_RATE if level > usual else QUIETER_RATE
@@ -172,7 +192,15 @@ class Interjections:
             self._state = "none"
             self._floor.restore()
 
+    def is_quiet(self, turn: Turn) -> bool:
+        """Whether a turn is too faint to be meant for us."""
+        return self._is_quiet(turn.start_sample, turn.end_sample)
+
     # ---- inside
+
+    @property
+    def _heard_ms(self) -> float:
+        return (self._voiced_until - self._onset) * 1000 / RATE_HZ
 
     def _follow_silence(self, silent_ms: float, turn: Turn | None) -> None:
         if turn is None and silent_ms >= RELAX_MS:

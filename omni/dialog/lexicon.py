@@ -82,6 +82,15 @@ _OPEN: Final[Mapping[str, str]] = {
     "it": "e|ma|o|perché|il|lo|la|i|gli|le|un|una|di|del|a|per|con|mio|mia|se|che|in|ehm",
     "pt": "e|mas|ou|porque|o|a|os|as|um|uma|de|do|da|para|com|meu|minha|se|que|em|hum",
 }
+# Of these, the ones that cannot even end a question ("where are you from?" can).
+_ARTICLE: Final[Mapping[str, str]] = {
+    "en": "the|a|an|my|your|our|their|and|or|because|if|than|very|um|uh",
+    "es": "el|la|los|las|un|una|del|al|mi|tu|y|o|porque|de|en",
+    "fr": "le|les|un|une|des|de|du|au|mon|ma|mes|et|ou|parce que",
+    "de": "ein|eine|mein|meine|und|oder|weil|dass|wenn|von|für",
+    "it": "il|lo|i|gli|le|un|una|del|di|mio|mia|e|o|se",
+    "pt": "o|os|as|um|uma|do|da|de|meu|minha|e|ou|se",
+}
 # Words that begin a clause on which another one must follow.
 _LEADING: Final[Mapping[str, str]] = {
     "en": "when|if|because|although|while|since|after|before|whenever|unless",
@@ -126,9 +135,11 @@ def asks_for_more(text: str, language: str) -> bool:
     """
     if text.rstrip().endswith((",", "...", "…", "-", "—", ":")):
         return True
+    words = words_of(text)
     if language not in _OPEN or text.rstrip().endswith("?"):
-        return False
-    words, phrases = words_of(text), _phrases("open", language)
+        # Recognisers end what begins as a question with a mark: "can you tell me about the?"
+        return language in _ARTICLE and tuple(words[-1:]) in _phrases("article", language)
+    phrases = _phrases("open", language)
     has_one_clause = not re.search(r"[,;.!?]\s+\w", text)
     if has_one_clause and _match_at(words, 0, _phrases("leading", language)):
         return True
@@ -148,10 +159,10 @@ def _with_marks(text: str) -> str:
 
 @cache
 def _phrases(
-    kind: Literal["assent", "stop", "question", "open", "leading"], language: str
+    kind: Literal["assent", "stop", "question", "open", "article", "leading"], language: str
 ) -> Phrases:
     by_kind = {"assent": _ASSENT, "stop": _STOP, "question": _QUESTION, "open": _OPEN,
-               "leading": _LEADING}  # fmt: skip
+               "article": _ARTICLE, "leading": _LEADING}  # fmt: skip
     lists = by_kind[kind]
     chosen = [lists[language]] if language in lists else lists.values()
     return {tuple(words_of(phrase)) for listed in chosen for phrase in listed.split("|")}

@@ -1,8 +1,8 @@
 """The user's side of the conversation: from sound to turns with words.
 
-Finds where a turn begins and ends, has it recognised while it is spoken, and hands finished turns
-to the session. Laws: sound without words makes no turn, nor does a sound over our speech unless it
-wants the floor; a lost ear is asked again; every recognition has a deadline.
+Finds where a turn begins and ends, has it recognised, and hands it over. Laws: sound without words
+makes no turn, nor does a sound over our speech unless it wants the floor; no word is lost between
+two turns; every recognition has a deadline, and a lost ear is asked again.
 """
 
 from dataclasses import replace
@@ -29,8 +29,7 @@ class Listening:
     outbox: where events and chunks go.
     listener: is told of beginnings and ends.
     floor: our own voice, which sounds of the user's may lower.
-    config: turn and deadline settings.
-    options: the session's options, changeable by assignment to `options`.
+    config, options: the server's settings, and what the session asked for.
     """
 
     def __init__(
@@ -45,16 +44,13 @@ class Listening:
         self._listener = listener
         self._config = config
         self._buffer = SampleBuffer(int((config.turn.max_turn_s + 5) * RATE_HZ))
-        self._endpointer: Endpointer | None = None
-        self.options = options
+        self._endpointer = Endpointer(options.turn_detection, config.turn.speculate_after_ms)
         self.turn: Turn | None = None  # what the user is saying
         self._free_from = 0  # sound before this belongs to an earlier turn, or was cleared
-        self._asking = Asking(outbox, self._buffer, config.deadlines.recognise_s)
-        self._interjections = Interjections(
-            outbox, self._asking, floor, self._buffer, config.turn.overlap
-        )
-        self._partial_samples = config.brain.hear.partial_every_ms * RATE_HZ // 1000
-        self._next_partial = 0
+        self._owed_from: int | None = None  # speech since then waits for its turn
+        self._asking = Asking(outbox, self._buffer, config)
+        overlap = config.turn.overlap
+        self._interjections = Interjections(outbox, self._asking, floor, self._buffer, overlap)
         self.configure(options)
 
     @property
@@ -69,13 +65,7 @@ class Listening:
     def configure(self, options: SessionOptions) -> None:
         """Adopt new options; a turn in progress goes on unless detection is switched off."""
         self.options, self._asking.language = options, options.language
-        detection = options.turn_detection
-        if detection is None:
-            self._endpointer = None
-        elif self._endpointer is None:
-            self._endpointer = Endpointer(detection, self._config.turn.speculate_after_ms)
-        else:
-            self._endpointer.detection = detection
+        self._endpointer.detection = options.turn_detection
 
     def feed(self, samples: Samples) -> None:
         """Take in sound at 16 kHz."""
@@ -83,15 +73,20 @@ class Listening:
         self._buffer.append(samples)
         self._out.unit_index = self.position_ms // self._config.audio.unit_ms
         self._out.send(AudioChunk(*self._out.stamp, start, samples))
-        if self.turn and not self.turn.is_closed:
-            self._while_speaking(self.turn)
+        if (turn := self.turn) is None or turn.is_closed:
+            return
+        if self._is_full(turn, self._buffer.position):
+            self._asking.for_all_words(self._close(turn, self._buffer.position))
+        elif turn.end_sample == 0 and not turn.is_tentative:
+            self._asking.for_words_so_far(turn)
 
     def activity(self, activity: Activity) -> None:
         """Follow the voice."""
-        if self._endpointer is None or activity.end_sample <= self._free_from:
+        if activity.end_sample <= self._free_from:
             return
         limits, endpointer, end = self._config.turn, self._endpointer, activity.end_sample
         min_speech_ms, endpointer.pause_ms = limits.min_speech_ms, limits.speculate_after_ms
+        endpointer.unready_ms = self._interjections.is_unready * limits.unready_silence_ms
         if over_us := self._is_over_us:
             min_speech_ms, endpointer.pause_ms = limits.overlap.listen_after_ms, OVERLAP_PAUSE_MS
         if boundary := endpointer.feed(end, self._interjections.voice_in(activity), min_speech_ms):
@@ -100,7 +95,7 @@ class Listening:
             self._interjections.follow(endpointer.run_start, end, self.turn)
 
     def hint(self, hint: TurnHint) -> None:
-        if self._endpointer and self.turn and hint.turn_id == self.turn.item_id:
+        if self.turn and hint.turn_id == self.turn.item_id:
             self._endpointer.hint(hint.probability >= self._config.turn.complete_threshold)
 
     def heard(self, heard: Heard) -> None:
@@ -135,12 +130,13 @@ class Listening:
 
     def clear(self) -> None:
         """Forget the sound that was not committed yet."""
+        self._owed_from = None
         self._forget()
         self._free_from = self._buffer.position
         self._out.emit(InputCleared())
 
     def ask_again(self) -> None:
-        """The recogniser was lost and is back: repeat what it still owes."""
+        """The recogniser was lost and is back."""
         self._asking.repeat()
 
     def give_up(self, code: str, message: str) -> None:
@@ -157,6 +153,8 @@ class Listening:
             self.give_up("stage_timeout", "your words could not be recognised in time")
         if self._interjections.is_overdue:
             self._settle()
+        if self._owed_from is not None and self.turn is None:
+            self._take_up(self._owed_from)
 
     # ---- inside
 
@@ -165,9 +163,8 @@ class Listening:
         if turn.is_closed:
             self._finish(turn)
             return
-        if self._endpointer:
-            self._endpointer.is_waiting = False
-            self._endpointer.hint(not asks_for_more(heard.text, heard.language))
+        self._endpointer.is_waiting = False
+        self._endpointer.hint(not asks_for_more(heard.text, heard.language))
         if heard.text:
             self._listener.on_likely_end(turn)
 
@@ -199,15 +196,13 @@ class Listening:
                     self._finish(self.turn)
 
     def _begin(self, at_sample: int) -> None:
-        if self.turn and not self.turn.is_tentative:
-            self._reopen(self.turn)
+        if self.turn and self._is_same(self.turn, at_sample):
+            self._reopen(self.turn, at_sample)
             return
         self._asking.drop()  # a sound over our speech whose words never came is not this one
-        detection = self.options.turn_detection
-        padding_ms = detection.prefix_padding_ms if detection else 0
-        start = max(at_sample - padding_ms * RATE_HZ // 1000, self._free_from)
+        start = max(at_sample - self._endpointer.padding_samples, self._free_from)
         turn = self.turn = Turn(self._out.new_id("item"), start, is_tentative=True)
-        self._next_partial = at_sample + self._partial_samples
+        self._asking.began(at_sample)
         if not self._is_over_us:
             self._promote(turn)
 
@@ -215,16 +210,15 @@ class Listening:
         ended_ms = self._wall_ms(at_sample)
         self.turn = replace(turn, end_sample=at_sample, speech_end_ms=ended_ms, text=None)
         self._asking.for_all_words(turn)
-        if self._endpointer:
-            self._endpointer.is_waiting = True
+        self._endpointer.is_waiting = True
         if not turn.is_tentative:
             self._asking.whether_finished(turn)
 
     def _settle(self) -> None:
-        """It took too long to find out what a sound is: whoever still speaks goes on."""
-        turn, endpointer = self.turn, self._endpointer
-        if turn and turn.is_tentative and endpointer and endpointer.state == "speaking":
-            self._promote(turn)
+        """It took too long to find out what a sound is: a long one is taken for a turn."""
+        is_turn = self._endpointer.state == "speaking" or self._interjections.is_long
+        if self.turn and self.turn.is_tentative and is_turn:
+            self._promote(self.turn)
         else:
             self._forget()
 
@@ -246,32 +240,37 @@ class Listening:
             self._out.emit(SpeechStopped(turn.item_id, turn.end_sample * 1000 // RATE_HZ))
         return turn
 
-    def _reopen(self, turn: Turn) -> None:
+    def _is_same(self, turn: Turn, at_sample: int) -> bool:
+        """Whether what begins now belongs to a turn that waits for its words."""
+        silence_ms = (at_sample - turn.end_sample) * 1000 / RATE_HZ
+        is_near = silence_ms <= self._config.turn.max_silence_ms
+        return not turn.is_tentative or (is_near and not self._interjections.is_quiet(turn))
+
+    def _reopen(self, turn: Turn, at_sample: int) -> None:
         """The user goes on while a turn thought over still waits for its words."""
-        if turn.is_manual:  # the client has said that it is over; this is heard afterwards
+        if turn.is_manual or self._is_full(turn, turn.end_sample):
+            self._owed_from = at_sample if self._owed_from is None else self._owed_from
             return
         self.turn = replace(turn, end_sample=0, text=None, is_closed=False)
-        self._out.emit(SpeechStarted(turn.item_id, turn.start_sample * 1000 // RATE_HZ))
-        self._listener.on_resumed()
+        if not turn.is_tentative:
+            self._out.emit(SpeechStarted(turn.item_id, turn.start_sample * 1000 // RATE_HZ))
+            self._listener.on_resumed()
 
-    def _while_speaking(self, turn: Turn) -> None:
-        position = self._buffer.position
-        if (position - turn.start_sample) >= self._config.turn.max_turn_s * RATE_HZ:
-            turn = self._close(turn, position)
-            self._asking.for_all_words(turn)
-            return
-        is_due = self._partial_samples and position >= self._next_partial
-        is_free = turn.end_sample == 0 and self._asking.request is None
-        if is_due and is_free and not turn.is_tentative:
-            self._next_partial = position + self._partial_samples
-            self._asking.for_words_so_far(turn)
+    def _take_up(self, at_sample: int) -> None:
+        """A turn that could not grow has its words: what was said meanwhile is the next one."""
+        self._owed_from = None
+        self._begin(at_sample)
+        if self.turn and self._endpointer.state == "quiet":
+            self._asking.for_all_words(self._close(self.turn, self._buffer.position))
+
+    def _is_full(self, turn: Turn, end: int) -> bool:
+        return end - turn.start_sample >= self._config.turn.max_turn_s * RATE_HZ
 
     def _close(self, turn: Turn, end: int) -> Turn:
         ended_ms = turn.speech_end_ms or self._wall_ms(end)
         turn = replace(turn, end_sample=end, speech_end_ms=ended_ms, is_closed=True)
         self.turn, self._free_from = turn, end
-        if self._endpointer:
-            self._endpointer.stop()
+        self._endpointer.stop()
         if not (turn.is_manual or turn.is_tentative):
             self._out.emit(SpeechStopped(turn.item_id, end * 1000 // RATE_HZ))
         return turn
@@ -285,7 +284,7 @@ class Listening:
     def _forget(self) -> None:
         self.turn = None
         self._asking.drop()
-        if self._endpointer:
+        if self._owed_from is None:
             self._endpointer.stop()
         self._interjections.end()
 

@@ -1,8 +1,9 @@
 """Conversation items as the messages of a prompt.
 
 Hides what a chat template demands of calls: they follow the words they were made with, and each is
-answered. Law: every call is followed by one tool message, which says so if the tool still runs; an
-answer without its call is not shown.
+answered. Laws: every call is followed by one tool message, which says so if the tool still runs; an
+answer without its call is not shown; what the user said before and after a reply that was hardly
+begun is one message.
 """
 
 import json
@@ -15,6 +16,7 @@ from omni.events import Item
 
 CALLS: Final = ("function_call", "mcp_call", "mcp_approval_request")
 OUTPUTS: Final = ("function_call_output", "mcp_output")
+BARELY_WORDS: Final = 2  # whoever heard no more of a reply was still speaking himself
 UNANSWERED: Final = "still running; the answer comes later"
 
 
@@ -29,7 +31,7 @@ def messages_of(items: Sequence[Item], marker: str, asides: Mapping[str, str]) -
     asked = {item.item_id for item in items if item.kind == "mcp_approval_request"}
     called: set[str] = set()  # by now
     open_calls: list[str] = []  # made last, and not answered yet
-    for item in items:
+    for item in _whole(items, asides):
         if item.kind == "mcp_call" and item.mcp and item.mcp.approval_id in asked:
             continue  # the request for leave stands for it
         if item.kind in CALLS:
@@ -61,6 +63,27 @@ def messages_of(items: Sequence[Item], marker: str, asides: Mapping[str, str]) -
 def size_of(message: Message) -> int:
     """Characters of a message."""
     return len(message.text) + sum(len(c.name) + len(c.arguments) + 40 for c in message.calls)
+
+
+def _whole(items: Sequence[Item], asides: Mapping[str, str]) -> list[Item]:
+    """The same items, with sentences of the user's that a reply cut in two made whole."""
+    out: list[Item] = []
+    for item in items:
+        if len(out) > 1 and _goes_on(out[-2], out[-1], item):
+            before = out[-2]
+            text = " ".join(filter(None, (before.text, asides.get(before.item_id), item.text)))
+            out[-2:] = [replace(item, parts=(replace(item.parts[0], text=text),))]
+        else:
+            out.append(item)
+    return out
+
+
+def _goes_on(before: Item, reply: Item, item: Item) -> bool:
+    """Whether an item is the rest of what the user was saying before a reply."""
+    was_cut_off = reply.role == "assistant" and reply.status == "incomplete"
+    is_spoken = all(one.parts and one.parts[0].kind == "input_audio" for one in (before, item))
+    is_said = bool(before.text and item.text)
+    return was_cut_off and is_spoken and is_said and len(reply.text.split()) <= BARELY_WORDS
 
 
 def _append_call(out: list[Message], call: ToolCall) -> None:

@@ -23,8 +23,8 @@ class Evidence:
     """What is known of a sound when its words arrive.
 
     `heard_ms`: how long it has been. `is_over`: all of it. `is_quiet`: far below the user's
-    usual level. `is_over_us`: we are speaking still, or would be if we were not held. `is_own`:
-    the words are ours.
+    usual level. `is_over_us`: we are speaking still, or would be if we were not held.
+    `is_going_on`: we had hardly begun to. `is_own`: the words are ours.
     """
 
     remark: Remark
@@ -32,6 +32,7 @@ class Evidence:
     is_over: bool
     is_quiet: bool
     is_over_us: bool
+    is_going_on: bool
     is_own: bool
 
 
@@ -52,7 +53,10 @@ def judge(evidence: Evidence, config: OverlapConfig) -> Verdict:
         return "interrupt"
     if is_short:
         # Recognisers make words of murmurs: "mm-hm" is heard as "ma'am", laughter as "you'll find".
-        return "dismiss" if evidence.is_over else "undecided"
+        # But the rest of a sentence of the user's own, which we cut in two, may be as short.
+        if not evidence.is_over:
+            return "undecided"
+        return "interrupt" if evidence.is_going_on else "dismiss"
     return "interrupt" if num_words > config.max_words or evidence.is_over else "undecided"
 
 

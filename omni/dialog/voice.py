@@ -14,6 +14,7 @@ from omni.media.playout import RATE_HZ
 from omni.types import Samples
 
 SAID_CHARS: Final = 300
+BEGINNING_S: Final = 1.5
 ECHO_MS: Final = 2000  # after its end, a reply may still come back as an echo
 
 
@@ -38,6 +39,21 @@ class Voice:
     def is_taken(self) -> bool:
         """A reply is being spoken, written or about to be; a held one does not count."""
         return self._reply is not None and self._reply.state != "held"
+
+    @property
+    def is_preparing(self) -> bool:
+        """A held reply of which nothing could be heard yet."""
+        reply = self._reply
+        if reply is None or reply.state != "held":
+            return False
+        return not (reply.playout.generated_samples if reply.is_spoken else reply.text)
+
+    @property
+    def is_beginning(self) -> bool:
+        """The reply has hardly been heard yet: who speaks now may not have finished."""
+        return (
+            self._reply is not None and self._reply.playout.released_samples < RATE_HZ * BEGINNING_S
+        )
 
     @property
     def said(self) -> str:
@@ -67,7 +83,9 @@ class Voice:
         return self._guard.is_echo(heard, end_ms)
 
     def duck(self) -> None:
-        if self._reply:
+        if self._reply and not self._reply.playout.released_samples:
+            self._reply.playout.hold()  # nobody begins to speak over somebody
+        elif self._reply:
             gain = 10 ** (-self._config.duck_db / 20)
             self._reply.playout.duck(gain, self._config.duck_lead_ms)
 

@@ -161,7 +161,7 @@ async def _listen(track: Any, recording: Recording) -> None:
     with contextlib.suppress(MediaStreamError):
         while True:
             for frame in resampler.resample(await track.recv()):
-                recording.play(np.asarray(frame.to_ndarray().reshape(-1), np.float32))
+                recording.stream(np.asarray(frame.to_ndarray().reshape(-1), np.float32))
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:

@@ -12,6 +12,9 @@ from omni.types import Samples
 
 RATE_HZ: Final = 24000
 FRAME_SAMPLES: Final = RATE_HZ // 50
+AUDIBLE: Final = 0.005  # of full scale
+BUFFER_S: Final = 0.06  # what a player of a stream holds
+MAX_BUFFER_S: Final = 0.2
 
 
 class Recording:
@@ -22,7 +25,9 @@ class Recording:
         self.commands: asyncio.Queue[dict[str, Any]] = asyncio.Queue()  # to the server
         self.arrivals: list[tuple[float, float]] = []  # (arrived_s, duration_s) of agent sound
         self._user: list[Samples] = []
-        self._agent = np.zeros(0, np.float32)
+        self._agent = np.zeros(RATE_HZ * 60, np.float32)  # doubled when full
+        self._agent_end = 0
+        self._num_under_way = 0  # replies
         self._coming = np.zeros(0, np.float32)  # what the user is about to say
 
     @property
@@ -37,8 +42,7 @@ class Recording:
     @property
     def agent(self) -> Samples:
         """float32 [n] at 24 kHz, as long as `user`."""
-        size = len(self._user) * FRAME_SAMPLES
-        return np.pad(self._agent, (0, max(0, size - len(self._agent))))[:size]
+        return self._played(0)
 
     def say(self, samples: Samples) -> float:
         """Let the user say something, over what is being said already; returns when, in s."""
@@ -57,21 +61,34 @@ class Recording:
     def play(self, samples: Samples) -> None:
         """Sound of the agent has arrived, float32 [n] at 24 kHz."""
         self.arrivals.append((self.now_s, len(samples) / RATE_HZ))
-        start = max(len(self._agent), len(self._user) * FRAME_SAMPLES)
-        self._agent = np.concatenate([np.pad(self._agent, (0, start - len(self._agent))), samples])
+        start = max(self._agent_end, len(self._user) * FRAME_SAMPLES)
+        self._agent_end = start + len(samples)
+        while len(self._agent) < self._agent_end:
+            self._agent = np.concatenate([self._agent, np.zeros_like(self._agent)])
+        self._agent[start : self._agent_end] = samples
+
+    def stream(self, samples: Samples) -> None:
+        """The same for a stream that never pauses: a player behind it skips silence to catch up."""
+        ahead_s = self._agent_end / RATE_HZ - self.now_s
+        is_silent = bool(np.abs(samples).max(initial=0) < AUDIBLE)
+        if ahead_s < BUFFER_S or (ahead_s < MAX_BUFFER_S and not is_silent):
+            self.play(samples)
 
     def cut(self) -> None:
         """Stop playing: what has not been played is dropped."""
-        self._agent = self._agent[: len(self._user) * FRAME_SAMPLES]
+        kept = min(self._agent_end, len(self._user) * FRAME_SAMPLES)
+        self._agent[kept : self._agent_end] = 0
+        self._agent_end = kept
 
     def note(self, event: dict[str, Any]) -> None:
         self.events.append((self.now_s, event))
+        self._num_under_way += event["type"] == "response.created"
+        self._num_under_way -= event["type"] == "response.done"
 
     @property
     def is_reply_under_way(self) -> bool:
         """A reply has been announced that has not been reported done."""
-        kinds = [event["type"] for _, event in self.events]
-        return kinds.count("response.created") > kinds.count("response.done")
+        return self._num_under_way > 0
 
     def replies(self) -> list[tuple[float, float]]:
         """(announced_s, done_s) of each reply; one that never ended ends with the recording."""
@@ -86,8 +103,11 @@ class Recording:
 
     def is_agent_heard(self, within_s: float) -> bool:
         """Whether the agent made a sound in the last `within_s`."""
-        recent = self.agent[-int(within_s * RATE_HZ) :]
-        return bool(len(recent) and np.abs(recent).max() > AUDIBLE)
+        recent = self._played(max(0, len(self._user) * FRAME_SAMPLES - int(within_s * RATE_HZ)))
+        return bool(np.abs(recent).max(initial=0) > AUDIBLE)
 
-
-AUDIBLE: Final = 0.005  # of full scale
+    def _played(self, start: int) -> Samples:
+        """What was played from a sample until now."""
+        end = len(self._user) * FRAME_SAMPLES
+        played = self._agent[start:end]
+        return np.pad(played, (0, end - start - len(played)))

@@ -17,6 +17,7 @@ WARM_UP_S: Final = 1.0
 POLL_S: Final = 0.05
 HEARD_S: Final = 0.2
 QUIET_S: Final = 1.0
+HEEDED_S: Final = 2.0  # time to heed an interruption, after its end
 IN_SILENCE: Final = 0.4  # of the rounds end with a sound that is to be left alone
 INTO_REPLY_S: Final = 2.2  # of the reply before the first sound over it
 BETWEEN_S: Final = 3.2
@@ -80,8 +81,8 @@ class Performance:
                     self._due.append(kind)
                 await asyncio.sleep(BETWEEN_S)
         if await self._until_heard(self._recording.now_s):
-            interruption = await self._make("interrupt")
-            await self._until_heard(interruption.end_s)
+            await self._make("interrupt")
+            await asyncio.sleep(HEEDED_S)
         await self._silence()
         if self._rng.random() < IN_SILENCE:
             await self._make("tic" if self._rng.random() < 0.5 else "side")

@@ -39,6 +39,14 @@ PAUSED: Final = (
     "I have been thinking about | the planets and the moon.",
     "Do you know a good story | about a small dog?",
     "Please explain to me | why we have different seasons.",
+    "If it rains on Sunday, | what should we do with the children?",
+    "I was thinking that maybe | you could tell me a story.",
+    "How far is it from | Berlin to the sea?",
+    "My brother asked me yesterday | whether cats can swim.",
+    "Tell me something about my | favourite animal, the whale.",
+    "Well, the thing is, | I have never baked bread before.",
+    "Could you compare the old | and the new town for me?",
+    "We will be in Rome for | three days in the spring.",
 )
 INTERRUPTIONS: Final = (
     "Stop.",

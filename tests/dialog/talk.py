@@ -15,7 +15,7 @@ from omni.dialog.options import SessionOptions, default_options
 from omni.dialog.session import Session
 from omni.events import Event
 from omni.stages.stub import StubHear, stub_stage
-from omni.types import DESTINATIONS, REPLY_CHUNKS, STAGES, Chunk, Fence, Samples, StageName
+from omni.types import DESTINATIONS, REPLY_CHUNKS, STAGES, Chunk, Fence, Samples, Speech, StageName
 
 E = TypeVar("E")
 FRAME = 320  # 20 ms at 16 kHz
@@ -36,10 +36,11 @@ class ScriptedHear(StubHear):
 class Talk:
     """A user, a session and its stages. `held` stages keep what they are sent to themselves.
 
-    `hear_ms`: time the recogniser takes.
+    `hear_ms`: time the recogniser takes; `speak_ms`: the voice, for each piece.
     """
 
     hear_ms = 0.0
+    speak_ms = 0.0
 
     def __init__(
         self, config: OmniConfig, change: Callable[[SessionOptions], SessionOptions] = lambda o: o
@@ -125,7 +126,9 @@ class Talk:
             if isinstance(chunk, REPLY_CHUNKS) and chunk.epoch < self._epoch:
                 continue
             for receiver in DESTINATIONS[type(chunk)]:
-                if receiver == "gateway":
+                if isinstance(chunk, Speech) and self.speak_ms:
+                    self._late.append((self.clock.now_ms() + self.speak_ms, chunk))
+                elif receiver == "gateway":
                     self.session.receive(chunk)
                     self._drain_events()
                 elif receiver == "hear" and self.hear_ms and receiver not in self.held:
@@ -137,7 +140,11 @@ class Talk:
     def _deliver_late(self) -> None:
         due = [chunk for at_ms, chunk in self._late if at_ms <= self.clock.now_ms()]
         self._late = [(at_ms, chunk) for at_ms, chunk in self._late if chunk not in due]
-        self._route(due)
+        for chunk in due:
+            if not isinstance(chunk, Speech):
+                self._route([chunk])
+            elif chunk.epoch >= self._epoch:
+                self.deliver(chunk)
 
     def _drain_events(self) -> None:
         for event in self.session.events():

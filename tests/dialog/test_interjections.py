@@ -199,9 +199,9 @@ def hear_ourselves(talk: Talk, delay_ms: int, level_db: float) -> None:
 @pytest.mark.parametrize("delay_ms", [0, 60, 300])
 @pytest.mark.parametrize("level_db", [-10, 0])
 def test_our_own_voice_in_the_microphone_does_not_stop_us(delay_ms: int, level_db: int) -> None:
-    talk = answered()
-    talk.ear.words = None
-    hear_ourselves(talk, delay_ms, level_db)
+    talk = Talk(config())
+    talk.speak(1.0)
+    hear_ourselves(talk, delay_ms, level_db)  # from its very beginning
     assert [done.status for done in talk.of(ResponseDone)] == ["completed"]
     assert not silences(talk)
 
@@ -210,6 +210,7 @@ def test_our_own_voice_in_the_microphone_does_not_stop_us(delay_ms: int, level_d
 def test_without_the_echo_guard_it_would(delay_ms: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EchoGuard, "likeness", lambda *_: 0.0)
     talk = answered()
+    talk.quiet(0.5)
     talk.ear.words = None
     hear_ourselves(talk, delay_ms, 0)
     assert silences(talk) or talk.of(ResponseDone)[0].status == "cancelled"

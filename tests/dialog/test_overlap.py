@@ -9,7 +9,13 @@ from omni.dialog.lexicon import read
 from omni.dialog.overlap import Evidence, Verdict, is_echo, judge
 
 AUDIBLE = Evidence(
-    read("", "en"), 1000, is_over=False, is_quiet=False, is_over_us=True, is_own=False
+    read("", "en"),
+    1000,
+    is_over=False,
+    is_quiet=False,
+    is_over_us=True,
+    is_going_on=False,
+    is_own=False,
 )
 CONFIG = load("stub").turn.overlap
 

@@ -4,9 +4,11 @@ import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from omni.cli import main
 from omni.evaluation.lines import Transport, calling
@@ -27,10 +29,12 @@ def server() -> Iterator[str]:
         yield live.url
 
 
-def test_it_prints_one_object(capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_prints_one_object(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    own = tmp_path / "wait.wav"  # as a user would give: long enough to be no murmur
+    soundfile.write(own, np.random.default_rng(0).normal(0, 0.1, 16000), 16000)
     with server() as url:
         arguments = ["--config", "stub", "--events", "1", "--json", "--details", "--url", url]
-        assert main(["eval", "turns", *arguments]) == 0
+        assert main(["eval", "turns", f"interrupt={own}", *arguments]) == 0
     report = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert set(report) >= KEYS
     assert report["counts"]["responses"] >= 1

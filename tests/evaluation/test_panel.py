@@ -114,3 +114,14 @@ def test_spans_join_over_pauses_up_to_half_a_second() -> None:
     samples[:RATE_HZ] = samples[int(1.4 * RATE_HZ) : 2 * RATE_HZ] = 0.1
     samples[int(2.6 * RATE_HZ) : 3 * RATE_HZ] = 0.1
     assert [(round(a, 1), round(b, 1)) for a, b in spans_of(samples).spans] == [(0, 2), (2.6, 3)]
+
+
+def test_a_player_of_a_stream_that_came_late_catches_up_in_its_silences() -> None:
+    recorded = Recording()
+    for index in range(200):
+        recorded.next_frame()
+        if index == 50:  # a stall ends: half a second of silence arrives at once
+            for _ in range(25):
+                recorded.stream(np.zeros(FRAME_SAMPLES, np.float32))
+        recorded.stream(np.full(FRAME_SAMPLES, 0.1 if index >= 100 else 0.0, np.float32))
+    assert spans_of(recorded.agent).first_after(0) == pytest.approx(100 / 50, abs=0.1)
