@@ -25,6 +25,10 @@ CALL_TIMEOUT_S: Final = 30.0
 _OBJECT_STORE_BYTES: Final = 80 << 20  # near Ray's least: no chunk ever goes through it
 
 
+_GPU_SHARES: Final[dict[StageName, float]] = {"hear": 0.1, "see": 0.1, "think": 0.5, "speak": 0.3}
+"""Of one GPU: without a share an actor sees none."""
+
+
 class _PlacedStage(StageActor):
     """The same actor, told by Ray where it stands."""
 
@@ -143,7 +147,9 @@ class Cluster:
 def _resources(config: OmniConfig, name: StageName) -> dict[str, float]:
     """What Ray sets aside for a stage. No whole CPUs: the stages share what cores there are, and
     take turns by nature. A brain on a GPU claims its share of it here."""
-    return {"num_cpus": 0, "num_gpus": 0}
+    has_gpu = bool(ray.cluster_resources().get("GPU"))  # type: ignore[no-untyped-call]
+    is_wanted = config.brain.kind == "minicpm-o" and config.brain.duplex.device != "cpu"
+    return {"num_cpus": 0, "num_gpus": _GPU_SHARES.get(name, 0.0) if has_gpu and is_wanted else 0.0}
 
 
 def _num_threads(config: OmniConfig, name: StageName) -> int:

@@ -32,6 +32,9 @@ class DuplexConfig(Section):
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of the weights; auto is bfloat16 on cuda, else float32"
     )
+    precision: Literal["full", "int8", "int4"] = Field(
+        "full", description="of the LLM's linear layers; the smaller ones want torchao"
+    )
     voices: Folder | None = Field(
         None, description="folder of voices: NAME.wav to imitate, NAME.safetensors to sound like"
     )

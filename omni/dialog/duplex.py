@@ -169,7 +169,10 @@ class DuplexSession:
         self._editing.truncate(item_id, audio_end_ms)
 
     def respond(self, request: ResponseRequest) -> None:
-        """Raises ProtocolError: this model decides itself when it speaks."""
+        """What was written is read with the next unit; whether it answers is the model's choice.
+        Raises ProtocolError if nothing was."""
+        if self._written:
+            return
         raise ProtocolError("this model decides itself when to speak: responses are not asked for")
 
     def cancel(self, response_id: str | None = None) -> None:

@@ -46,6 +46,7 @@ class Defaults:
     model: str
     voices: frozenset[str]
     max_output_tokens: int
+    is_transcribed: bool = True  # what the user says is written down
 
     def voice(self, wanted: str | VoiceId) -> str | None:
         """The voice of that name, or the one that resembles it (`alloy` → `af_alloy`), if any."""
@@ -63,7 +64,9 @@ def defaults_of(config: OmniConfig) -> Defaults:
     voices = frozenset(path.stem for path in paths if path.parent.name == "voices")
     # Half of the context is left to the conversation.
     limit = min(MAX_OUTPUT_TOKENS, config.brain.think.context_tokens // 2)
-    return Defaults(options, options.turn_detection, f"omni-{config.brain.kind}", voices, limit)
+    has_words = config.brain.kind != "minicpm-o"  # which hears, but does not write down
+    model = f"omni-{config.brain.kind}"
+    return Defaults(options, options.turn_detection, model, voices, limit, has_words)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,7 +160,9 @@ class Settings:
 
 def initial_settings(defaults: Defaults) -> Settings:
     pcm = AudioFormat(type="audio/pcm", rate=24000)
-    return Settings("realtime", defaults.options, "auto", pcm, pcm)
+    return Settings(
+        "realtime", defaults.options, "auto", pcm, pcm, is_transcribed=defaults.is_transcribed
+    )
 
 
 def merge(settings: Settings, patch: SessionPatch, defaults: Defaults) -> Settings:
@@ -215,7 +220,7 @@ def _merge_input(settings: Settings, wanted: AudioInput, defaults: Defaults) -> 
         language = transcription.language if transcription else None
         settings = replace(
             settings,
-            is_transcribed=transcription is not None,
+            is_transcribed=transcription is not None and defaults.is_transcribed,
             options=replace(settings.options, language=language or defaults.options.language),
         )
     if "turn_detection" in given:

@@ -8,11 +8,13 @@ from pathlib import Path
 import torch
 
 from omni.config import OmniConfig
+from omni.config_duplex import DuplexConfig
 from omni.errors import ConfigError
 from omni.media.pictures import PictureLimits
 from omni.models.minicpmo.brain import Ears, Eyes, Mind, Mouth, Room
 from omni.models.minicpmo.checkpoint import MiniCPMO, Part, free_bytes, load, needed_bytes
 from omni.models.minicpmo.config import read_config
+from omni.models.minicpmo.quantized import load_quantized
 from omni.models.minicpmo.sampling import Decision
 from omni.models.minicpmo.token2wav_files import load_token2wav
 from omni.models.minicpmo.tokens import Tokens
@@ -74,8 +76,18 @@ def survey(config: OmniConfig) -> tuple[float, float, str]:
 
 
 def duplex_rule(config: OmniConfig) -> DuplexRule:
-    """How sessions behave, as the settings say."""
+    """How sessions behave, as the settings say.
+
+    Raises:
+        ConfigError: a context has no room for what its window keeps.
+    """
     duplex, window = config.brain.duplex, config.brain.duplex.window
+    least = window.high_rows + window.patience_rows + _unit_rows(duplex)
+    if window.kind == "basic" and config.brain.think.context_tokens < least:
+        raise ConfigError(
+            f"a context needs {least} rows: window.high_rows, patience_rows and a unit's",
+            param="brain.think.context_tokens",
+        )
     return DuplexRule(
         decision=Decision(
             temperature=duplex.temperature,
@@ -96,6 +108,11 @@ def duplex_rule(config: OmniConfig) -> DuplexRule:
         max_chars=duplex.unit_chars,
         num_forced_listens=duplex.num_forced_listens,
     )
+
+
+def _unit_rows(duplex: DuplexConfig) -> int:
+    """The most rows that a unit takes: pictures with their marks, sound, words, its marks."""
+    return duplex.num_pictures * (1 + duplex.max_slices) * 66 + 10 + duplex.unit_tokens + 4
 
 
 def device(config: OmniConfig) -> torch.device:
@@ -127,7 +144,10 @@ def _model(config: OmniConfig, part: Part) -> MiniCPMO:
         "speak": config.brain.speak.num_threads,
     }
     torch.set_num_threads(threads[part])
-    return load(checkpoint(config), device(config), dtype(config), [part])
+    folder, precision = checkpoint(config), config.brain.duplex.precision
+    if part == "think" and precision != "full":
+        return load_quantized(folder, device(config), dtype(config), precision, [part])
+    return load(folder, device(config), dtype(config), [part])
 
 
 def _room(config: OmniConfig) -> Room:

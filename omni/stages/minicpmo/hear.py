@@ -9,7 +9,8 @@ import torch
 
 from omni.models.minicpmo.brain import Ears
 from omni.models.minicpmo.perceiving import hear
-from omni.models.minicpmo.unit import Hearing
+from omni.models.minicpmo.scheduler import run
+from omni.models.minicpmo.unit import UNIT_SAMPLES, Hearing
 from omni.models.minicpmo.wishes import Emit, HearClip, Work
 from omni.stages.minicpmo.lane import Lane, Task
 from omni.stages.minicpmo.voices import Voices
@@ -33,6 +34,7 @@ class HearStage:
     def load(self) -> None:
         self._ears = self._make_ears()
         self._lane = Lane(self.name, self._ears)
+        run(self._ears, hear(Hearing(), torch.zeros(UNIT_SAMPLES)))
 
     def open(self, session_id: str) -> None:
         self._sessions[session_id] = Hearing()

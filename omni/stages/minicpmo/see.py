@@ -17,6 +17,7 @@ from omni.stages.minicpmo.lane import Lane, Task
 from omni.types import Chunk, Pixels, StageName, StageReport, frozen_array
 from omni.units import PictureEmbeddings, UnitPictures
 
+WARM_SIDE = 448
 TIME_MS = 100  # the resampler counts time in tenths of a second
 
 
@@ -39,7 +40,9 @@ class SeeStage:
         self._is_packed = resampler == "3d"
 
     def load(self) -> None:
-        self._lane = Lane(self.name, self._make_eyes())
+        eyes = self._make_eyes()
+        self._lane = Lane(self.name, eyes)
+        eyes.answer([See(np.zeros((WARM_SIDE, WARM_SIDE, 3), np.uint8), 1)])
 
     def open(self, session_id: str) -> None:
         """Nothing to prepare: every picture stands for itself."""

@@ -13,7 +13,8 @@ import torch
 
 from omni.models.minicpmo.brain import Mouth
 from omni.models.minicpmo.hift import seeded_noise
-from omni.models.minicpmo.sampling import seeded
+from omni.models.minicpmo.sampling import greedy, seeded
+from omni.models.minicpmo.scheduler import run
 from omni.models.minicpmo.token2wav import Stream, Token2Wav
 from omni.models.minicpmo.unit import DuplexRule, Speaking
 from omni.models.minicpmo.voice import Voice
@@ -71,6 +72,7 @@ class SpeakStage:
         self._organs = self._make_organs()
         self._voicing = Voicing(self._organs.mouth, self._rule)
         self._lane = Lane(self.name, self._organs.mouth)
+        self._warm_up()
 
     def open(self, session_id: str) -> None:
         context = self._organs.mouth.talker.open()
@@ -96,6 +98,16 @@ class SpeakStage:
                 case UnitWords():
                     self._lane.add(self._task(session, chunk))
         return self._lane.step()
+
+    def _warm_up(self) -> None:
+        """A word of nobody's, so that the first session's is not the slowest."""
+        mouth = self._organs.mouth
+        session = _Session(Speaking(mouth.talker.open(), None, greedy))
+        self._begin(session, BeginContext("", 0, 0, "", "", 0))
+        size = mouth.talker.model.projector_semantic.linear1.in_features
+        say = self._voicing.say(session.speaking, (0,), torch.zeros(1, size), is_turn_end=True)
+        run(mouth, say)
+        session.speaking.context.close()
 
     def _begin(self, session: _Session, begun: BeginContext) -> None:
         self._lane.cancel(begun.session_id)

@@ -16,7 +16,8 @@ from omni.models.minicpmo.brain import Mind
 from omni.models.minicpmo.deciding import Choice, Deciding
 from omni.models.minicpmo.decoder import Context
 from omni.models.minicpmo.perceiving import unit_groups
-from omni.models.minicpmo.sampling import seeded
+from omni.models.minicpmo.sampling import greedy, seeded
+from omni.models.minicpmo.scheduler import run
 from omni.models.minicpmo.unit import DuplexRule, Thinking
 from omni.models.minicpmo.wishes import Emit, Work
 from omni.stages.minicpmo.lane import Lane, Task
@@ -70,6 +71,7 @@ class ThinkStage:
         self._mind = self._make_mind()
         self._deciding = Deciding(self._mind, self._rule)
         self._lane = Lane(self.name, self._mind)
+        self._warm_up()
 
     def open(self, session_id: str) -> None:
         self._sessions[session_id] = _Session(self._mind.llm.open())
@@ -113,6 +115,16 @@ class ThinkStage:
                 if chunk.text:
                     session.mux.add(chunk.unit_index, Group("text", chunk.text))
         self._close_units(session)
+
+    def _warm_up(self) -> None:
+        """One unit of nobody's, so that the first session's is not the slowest."""
+        context = self._mind.llm.open()
+        begin = self._deciding.begin(context, ("", "Ready."), None, greedy)
+        thinking = run(self._mind, begin)
+        groups = unit_groups(self._deciding.ids, [], None)
+        choice = run(self._mind, self._deciding.choose(thinking, groups, is_listen_forced=False))
+        run(self._mind, self._deciding.close(thinking, choice))
+        context.close()
 
     def _begin(
         self, session: _Session, begun: BeginContext, reference: torch.Tensor | None

@@ -23,6 +23,9 @@ def tiny(*overrides: str) -> OmniConfig:
         [
             f"brain.checkpoint={PACK}",
             "brain.think.context_tokens=2048",
+            "brain.duplex.window.high_rows=1000",
+            "brain.duplex.window.low_rows=800",
+            "brain.duplex.window.patience_rows=500",
             f"brain.duplex.seed={SEED}",
             "brain.duplex.listen_scale=0.6",
             "brain.duplex.length_penalty=0.5",

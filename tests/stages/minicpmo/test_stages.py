@@ -313,6 +313,12 @@ def test_a_missing_checkpoint_is_said_plainly(tmp_path: Path) -> None:
         assert error.value.param == "brain.checkpoint"
 
 
+def test_a_window_larger_than_the_context_is_refused() -> None:
+    with pytest.raises(ConfigError, match="a context needs 2186 rows") as error:
+        build_stage(tiny("brain.duplex.window.high_rows=1520"), "think")
+    assert error.value.param == "brain.think.context_tokens"
+
+
 def test_too_little_memory_is_said_with_what_would_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("omni.models.minicpmo.checkpoint.free_bytes", lambda _: 3_000_000)
     with pytest.raises(AssetError, match=r"bfloat16 .* would fit"):
