@@ -56,13 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what",
         nargs="?",
-        choices=("conversation", "minicpm-o"),
+        choices=("conversation", "camera", "minicpm-o"),
         default="conversation",
-        help="a whole server (default), or the MiniCPM-o brain alone",
+        help="a whole server (default), what a camera costs it, or the MiniCPM-o brain alone",
     )
     parser.add_argument("--sessions", help="e.g. 1,2,4 (default: 1; minicpm-o: 1,4,8,16,32)")
     parser.add_argument("--turns", type=int, default=8, help="questions per session (default: 8)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--film", type=Path, help="what the camera shows (with `camera`)")
     add_server_arguments(parser)
     _add_brain_arguments(parser)
 
@@ -87,10 +88,14 @@ def run(args: argparse.Namespace) -> int:
         from omni.commands import bench_brain
 
         return bench_brain.run(args)
+    if args.what == "camera":
+        from omni.commands import bench_camera
+
+        return bench_camera.run(args)
     settings = config.load(args.config, args.overrides)
     counts = [int(count) for count in str(args.sessions or "1").split(",")]
     room = [f"server.max_sessions={max(counts) + 1}"]
-    questions = _questions(settings)
+    questions = questions_of(settings)
     with server(args, room) as (url, pid):
         rows = [asyncio.run(_measure(url, pid, count, args.turns, questions)) for count in counts]
     report: dict[str, Any] = {
@@ -105,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if any(row.failed for row in rows) else 0
 
 
-def _questions(settings: OmniConfig) -> list[Samples]:
+def questions_of(settings: OmniConfig) -> list[Samples]:
     """Spoken questions where there is a voice to speak them, else bursts of noise."""
     if "kokoro.onnx" not in settings.files:
         noise = np.random.default_rng(0)
@@ -130,23 +135,23 @@ def _questions(settings: OmniConfig) -> list[Samples]:
 async def _measure(
     url: str, pid: int, sessions: int, turns: int, questions: Sequence[Samples]
 ) -> Row:
-    before, cpu_before = _stages(url), _cpu_s(pid)
+    before, cpu_before = _stages(url), cpu_s(pid)
     started = asyncio.get_running_loop().time()
     plans = [[questions[(s + t) % len(questions)] for t in range(turns)] for s in range(sessions)]
     talks = await asyncio.gather(*(_talk(url, plan, s) for s, plan in enumerate(plans)))
     media_s = (asyncio.get_running_loop().time() - started) * sessions
     exchanges = [exchange for talk in talks for exchange in talk]
-    after, cpu_after = _stages(url), _cpu_s(pid)
+    after, cpu_after = _stages(url), cpu_s(pid)
     return Row(
         sessions,
         len(exchanges),
         sum(exchange.v2v_ms is None for exchange in exchanges),
         {
-            "v2v": _percentiles([e.v2v_ms for e in exchanges]),
-            "ttfa": _percentiles([e.ttfa_ms for e in exchanges]),
-            "ttft": _percentiles([e.ttft_ms for e in exchanges]),
+            "v2v": percentiles([e.v2v_ms for e in exchanges]),
+            "ttfa": percentiles([e.ttfa_ms for e in exchanges]),
+            "ttft": percentiles([e.ttft_ms for e in exchanges]),
             **{
-                name.removesuffix("_ms"): _percentiles([e.timings.get(name) for e in exchanges])
+                name.removesuffix("_ms"): percentiles([e.timings.get(name) for e in exchanges])
                 for name in ("recognised_ms", "end_of_turn_ms", "first_clause_ms")
             },
         },
@@ -176,7 +181,7 @@ def _overhead(args: argparse.Namespace, room: Sequence[str]) -> dict[str, float 
     settings = config.load("stub")
     stub = argparse.Namespace(**{**vars(args), "config": "stub", "overrides": []})
     with server(stub, room) as (url, pid):
-        row = asyncio.run(_measure(url, pid, 1, 20, _questions(settings)))
+        row = asyncio.run(_measure(url, pid, 1, 20, questions_of(settings)))
     silence_ms = settings.turn.silence_duration_ms
     figures = row.latencies_ms["v2v"]
     return {
@@ -191,7 +196,7 @@ def _stages(url: str) -> dict[str, tuple[float, float]]:
     return {stage["stage"]: (stage["busy_s"], stage["media_s"]) for stage in stages}
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     """CPU seconds used so far by a process and all that it started."""
     if not pid:
         return 0.0
@@ -206,7 +211,7 @@ def _cpu_s(pid: int) -> float:
     return total
 
 
-def _percentiles(values: Sequence[float | None]) -> dict[str, float | None]:
+def percentiles(values: Sequence[float | None]) -> dict[str, float | None]:
     known = [value for value in values if value is not None]
     if not known:
         return {"p50": None, "p95": None}

@@ -19,6 +19,7 @@ _NEAR: Final = 0.3  # of the picture: how far a thing may go between two looks
 _MOVED: Final = 0.15
 _MISSED_MS: Final = 1500
 _RECENT_MS: Final = 30_000
+_JUST_NOW_MS: Final = 5000
 _MAX_THINGS: Final = 12
 _MAX_TEXT_CHARS: Final = 400
 
@@ -115,8 +116,8 @@ class Scene:
         parts = [f"I see {describe(self.things) or 'nothing that I recognise'}."]
         if self.text:
             parts.append(f"I read: “{self.text}”.")
-        if self.changes:
-            parts.append(f"Just now: {self.changes[-1]}.")
+        if self._changes and self._now_ms - self._changes[-1][0] <= _JUST_NOW_MS:
+            parts.append(f"Just now: {self._changes[-1][1]}.")
         return " ".join(parts)
 
     # ---- inside

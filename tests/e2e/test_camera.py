@@ -2,8 +2,8 @@
 
 import base64
 import io
+import itertools
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ from PIL import Image, ImageOps
 from omni import assets, config
 from omni.models.embedded.kokoro import RATE_HZ, Kokoro
 from tests.e2e.test_page import FAINT, NAMELESS
-from tests.pictures import photo
+from tests.pictures import MEDIA, photo
+from tests.pictures import page as printed
 
 pytestmark = pytest.mark.browser
 
 FILM_HZ = 4
+STREET = ("car", "person", "people", "bicycle", "motorcycle", "traffic light", "truck")
 SENT = """() => {
   window.sent = [];
   const send = RTCDataChannel.prototype.send;
@@ -71,6 +73,14 @@ def shown(name: str, for_s: int) -> Iterator[NDArray[np.uint8]]:
     return iter([picture] * (for_s * FILM_HZ))
 
 
+def street() -> Iterator[NDArray[np.uint8]]:
+    """The film of bicycles, at its own pace."""
+    with av.open(str(MEDIA / "bikes.mp4")) as media:
+        for frame in itertools.islice(media.decode(video=0), 0, None, 25 // FILM_HZ):
+            picture = Image.fromarray(frame.to_ndarray(format="rgb24"))
+            yield np.asarray(ImageOps.pad(picture, (640, 480)))
+
+
 def noise(width: int, height: int) -> Iterator[NDArray[np.uint8]]:
     """Hard to compress, and no two pictures are alike."""
     draws = np.random.default_rng(0)
@@ -102,7 +112,9 @@ def decoded(still: dict[str, Any]) -> Image.Image:
 
 
 def gaps_ms(sent: list[dict[str, Any]]) -> list[int]:
-    return [after["captured_ms"] - before["captured_ms"] for before, after in pairwise(sent)]
+    return [
+        after["captured_ms"] - before["captured_ms"] for before, after in itertools.pairwise(sent)
+    ]
 
 
 def test_it_is_off_until_it_is_turned_on(open_page, stub_server, tmp_path):
@@ -204,17 +216,28 @@ def say(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
 @pytest.mark.models
 @pytest.mark.ray
 def test_it_says_what_the_camera_shows(open_page, server, tmp_path, say):
-    scenes = [*shown("cat.png", 24), *shown("coffee.png", 60)]
-    question = say("What do you see?")
-    page = open_page(
-        server, 8.0, question, 24.0, question, camera=film(tmp_path / "film.y4m", iter(scenes))
-    )
+    sign = [np.asarray(printed("OPEN UNTIL SEVEN", "Closed on Sundays"))] * (14 * FILM_HZ)
+    scenes = [*shown("cat.png", 18), *shown("coffee.png", 14), *sign, *street()]
+    what, read = say("What do you see?"), say("Can you read this, please?")
+    said = (8.0, what, 12.0, what, 12.0, read, 13.0, what)
+    page = open_page(server, *said, camera=film(tmp_path / "film.y4m", iter(scenes)))
     page.take_microphone_as_it_is()
     switch_on(page)
-    first = page.await_state(page.turn("assistant", 1), "done")
-    assert "cat" in first.lower(), first
-    captions = page.page.get_by_label("Pictures that were seen").locator("figcaption")
-    assert any("cat" in caption for caption in captions.all_inner_texts())
+    cat, coffee, text = (answered(page, number) for number in (1, 2, 3))
     page.picture()
-    second = page.await_state(page.turn("assistant", 2), "done").lower()
-    assert any(word in second for word in ("cup", "coffee", "espresso")), second
+    bikes = answered(page, 4)
+    assert "cat" in cat
+    assert any(word in coffee for word in ("cup", "coffee", "espresso")), coffee
+    assert "open until seven" in text
+    assert sum(word in bikes for word in STREET) >= 2, bikes
+    captions = page.page.get_by_label("Pictures that were seen").locator("figcaption")
+    assert all(caption.strip() for caption in captions.all_inner_texts())
+    assert page.troubles == []
+
+
+def answered(page: Any, number: int) -> str:
+    """What was heard of a reply; on a busy machine the next question may cut it."""
+    row = page.turn("assistant", number)
+    over = page.page.locator('[data-state="done"], [data-state="cut"]')
+    row.and_(over).wait_for(timeout=90_000)
+    return str(row.locator("p").inner_text()).lower()
