@@ -2,13 +2,14 @@
 out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 
 from omni.clock import ManualClock
 from omni.config import OmniConfig
@@ -23,6 +24,13 @@ from omni.units import Chosen
 from tests.stages.minicpmo.flow import STAGES, second, tiny
 
 FRAME = 320
+
+
+@pytest.fixture(scope="module", autouse=True)
+def as_many_threads_as_before() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 class User:
