@@ -86,6 +86,18 @@ def call_routes(gateway: Gateway, calls: Calls) -> APIRouter:
         await calls.hang_up(call_id, request.state.secret)
         return Response(status_code=200)
 
+    @routes.api_route(
+        "/v1/realtime/calls/{call_id}", methods=["POST", "PUT", "PATCH"], include_in_schema=False
+    )
+    async def renegotiate(call_id: str) -> Response:
+        """What may be sent is settled once: sound each way, one camera, one channel."""
+        calls.get(call_id)
+        raise ProtocolError(
+            "A call is negotiated once: hang up and place another.",
+            "renegotiation_unsupported",
+            "sdp",
+        )
+
     @routes.post("/v1/realtime/calls/{call_id}/{action}", response_class=Response)
     async def telephony(call_id: str, action: Literal["accept", "reject", "refer"]) -> Response:
         """Only SIP calls ring, and this server has no telephone."""

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aioice.ice
 import httpx
 import numpy as np
 import pytest
@@ -22,6 +24,7 @@ from aiortc.mediastreams import MediaStreamError, VideoStreamTrack
 from openai import AsyncOpenAI
 
 from omni.errors import StageError
+from omni.serve import webrtc
 from omni.serve.tap import tap_receiver
 from tests.protocol.desk import complaint
 from tests.serve.conftest import Live, Serve
@@ -61,6 +64,10 @@ class Caller:
 
     def send(self, event: dict[str, Any]) -> None:
         self.channel.send(json.dumps(event))
+
+    def sockets(self) -> list[Any]:
+        ice = self.peer.getTransceivers()[0].receiver.transport.transport._connection
+        return [protocol.transport for protocol in ice._protocols]
 
     async def close(self) -> None:
         if self._listening:
@@ -260,3 +267,81 @@ async def test_the_installed_aiortc_has_what_we_replace() -> None:
     with pytest.raises(StageError):
         tap_receiver(receiver, tap=None)  # type: ignore[arg-type]
     await peer.close()
+
+
+async def test_an_offer_for_a_call_that_stands_is_declined(live: Live) -> None:
+    caller = Caller()
+    caller.peer.addTransceiver("audio")
+    async with calling(live, caller) as path, httpx.AsyncClient(base_url=live.url) as http:
+        await caller.until("session.created")
+        again = str(caller.peer.localDescription.sdp)
+        for method in ("POST", "PUT", "PATCH"):
+            response = await http.request(method, path, content=again, headers=SDP)
+            assert response.status_code == 400, response.text
+            assert response.json()["error"]["code"] == "renegotiation_unsupported"
+        caller.send({"type": "session.update", "session": {"type": "realtime"}})
+        await caller.until("session.updated")
+
+
+async def test_two_calls_at_once_are_two_conversations(live: Live) -> None:
+    callers = Caller(), Caller()
+    for caller in callers:
+        caller.peer.addTransceiver("audio", direction="recvonly")
+    async with calling(live, callers[0]), calling(live, callers[1]):
+        for caller, text in zip(callers, ("Good morning", "Good night"), strict=True):
+            await caller.until("session.created")
+            content = [{"type": "input_text", "text": text}]
+            item = {"type": "message", "role": "user", "content": content}
+            caller.send({"type": "conversation.item.create", "item": item})
+            caller.send({"type": "response.create"})
+        for caller, text in zip(callers, ("Good morning", "Good night"), strict=True):
+            done = await caller.until("response.done")
+            said = done["response"]["output"][0]["content"][0]["transcript"]
+            assert said == f"You said {text}."
+            await caller.until("output_audio_buffer.stopped")
+            assert caller.num_audible > 10
+
+
+async def test_an_event_of_220_kb_comes_through(live: Live) -> None:
+    caller = Caller()
+    caller.peer.addTransceiver("audio")
+    async with calling(live, caller):
+        await caller.until("session.created")
+        caller.send({"type": "nonsense", "padding": "x" * 220_000})
+        assert (await caller.until("error"))["error"]["param"] == "type"
+
+
+async def test_a_caller_who_vanishes_frees_the_session(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aioice.ice, "CONSENT_INTERVAL", 0.1)
+    live, caller = serve(), Caller()
+    caller.peer.addTransceiver("audio")
+    async with calling(live, caller):
+        await caller.until("session.created")
+        assert live.gateway.num_sessions == 1
+        for socket in caller.sockets():
+            socket.abort()
+        await no_session_left(live)
+
+
+async def test_a_call_that_never_connects_frees_the_session(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webrtc, "CONNECT_S", 0.2)
+    live, caller = serve(), Caller()
+    caller.peer.addTransceiver("audio")
+    async with httpx.AsyncClient(base_url=live.url) as http:
+        offer = await caller.offer()
+        response = await http.post("/v1/realtime/calls", content=offer, headers=SDP)
+    assert response.status_code == 201
+    await no_session_left(live)
+    await caller.close()
+
+
+async def test_the_answer_asks_for_fec(live: Live) -> None:
+    caller = Caller()
+    caller.peer.addTransceiver("audio")
+    async with calling(live, caller):
+        codecs = caller.peer.remoteDescription.sdp
+        assert re.search(r"a=fmtp:(\d+) .*useinbandfec=1", codecs)
