@@ -86,6 +86,13 @@ def call_routes(gateway: Gateway, calls: Calls) -> APIRouter:
         await calls.hang_up(call_id, request.state.secret)
         return Response(status_code=200)
 
+    _add_refusals(routes, calls)
+    return routes
+
+
+def _add_refusals(routes: APIRouter, calls: Calls) -> None:
+    """What other servers' calls can be told to do, and ours cannot."""
+
     @routes.api_route(
         "/v1/realtime/calls/{call_id}", methods=["POST", "PUT", "PATCH"], include_in_schema=False
     )
@@ -106,8 +113,6 @@ def call_routes(gateway: Gateway, calls: Calls) -> APIRouter:
             "not_found",
             "action",
         )
-
-    return routes
 
 
 def session_routes(gateway: Gateway, calls: Calls, secrets: Secrets) -> APIRouter:
