@@ -106,6 +106,7 @@ class EventSocket:
             for message in messages:
                 self._outgoing.offer(message.model_dump_json(), audio_ms)
         except Overflow:
+            self._outgoing.rest()  # it would not be read either, and the goodbye waits behind it
             self.end(TRY_AGAIN_LATER, "reading too slowly")
 
     def end(self, code: int, reason: str) -> None:
