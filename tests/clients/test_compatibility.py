@@ -37,6 +37,11 @@ def functions_of(file: str) -> set[str]:
     return {node.name for node in tree.body if isinstance(node, functions)}
 
 
+def test_every_test_of_openai_live_is_named() -> None:
+    named = set(re.findall(r"\btest_\w+_talks_\w+", PAGE))
+    assert named == {name for name in functions_of("test_live.py") if name.startswith("test_")}
+
+
 @pytest.mark.parametrize(("file", "test"), sorted(set(CELLS)))
 def test_every_cell_names_a_test(file: str, test: str) -> None:
     assert test in functions_of(file)
