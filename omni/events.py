@@ -54,6 +54,7 @@ class TranscriptDelta:
 
     item_id: str
     delta: str
+    content_index: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +63,7 @@ class TranscriptDone:
     transcript: str
     language: str
     duration_s: float
+    content_index: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +73,7 @@ class TranscriptFailed:
     item_id: str
     code: str
     message: str
+    content_index: int = 0
 
 
 # ---- the conversation

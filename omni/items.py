@@ -8,16 +8,19 @@ from typing import Literal
 
 from omni.chat import Tool
 from omni.errands import ErrandError
+from omni.types import Samples
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """A piece of a message: `text` is the words, or the transcript of `audio`."""
+    """A piece of a message: `text` is the words, or the transcript of its sound, of which `samples`
+    (float32 [n] at 16 kHz) are kept until the words are known."""
 
     kind: Literal["input_text", "input_audio", "input_image", "output_text", "output_audio"]
     text: str | None = None
     image: bytes | None = None
     audio_ms: int = 0
+    samples: Samples | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -163,7 +163,7 @@ class Answering:
             self._wanted.clear()
             self._release()
             return
-        is_due = detection and detection.creates_response and not turn.is_manual
+        is_due = detection and detection.creates_response
         if is_due and not self._wanted:
             self._wanted.append(ResponseRequest())
         if self._wanted and not self._replying.is_active and not self._remote.is_listing:

@@ -34,10 +34,12 @@ class HeardItems:
         self._out = outbox
         self._history = history
 
-    def commit(self, turn: Turn) -> None:
+    def commit(self, turn: Turn) -> Item:
         """The turn is part of the conversation; its words may not be known yet."""
         part = Part("input_audio", audio_ms=int(turn.duration_s * 1000))
-        self._add(Item(turn.item_id, "message", "user", parts=(part,)))
+        item = Item(turn.item_id, "message", "user", parts=(part,))
+        self._add(item)
+        return item
 
     def lose(self, turn: Turn, code: str, message: str) -> None:
         """The words of a committed turn will never be known."""

@@ -21,6 +21,7 @@ from omni.media.buffer import SampleBuffer
 from omni.types import Activity, AudioChunk, Heard, Samples, TurnHint
 
 MIN_COMMIT_SAMPLES = RATE_HZ // 10
+MAX_COMMIT_S = 120  # of what was said since the last commit, the newest
 OVERLAP_PAUSE_MS = 64  # while it is not known whether we are interrupted, haste matters more
 
 
@@ -43,7 +44,7 @@ class Listening:
         self._out = outbox
         self._listener = listener
         self._config = config
-        self._buffer = SampleBuffer(int((config.turn.max_turn_s + 5) * RATE_HZ))
+        self._buffer = SampleBuffer(max(MAX_COMMIT_S, int(config.turn.max_turn_s) + 5) * RATE_HZ)
         self._endpointer = Endpointer(options.turn_detection, config.turn.speculate_after_ms)
         self.turn: Turn | None = None  # what the user is saying
         self._free_from = 0  # sound before this belongs to an earlier turn, or was cleared
@@ -106,9 +107,7 @@ class Listening:
         is_whole = heard.is_final and heard.end_sample >= turn.end_sample > 0
         if turn.is_tentative:
             self._heard_over_us(turn, heard, is_whole=is_whole)
-            return
-        turn = self._show(turn, heard.stable)
-        if is_whole:
+        elif (turn := self._show(turn, heard.stable)) and is_whole:
             self._heard_all(turn, heard)
 
     def commit(self) -> None:
@@ -119,14 +118,16 @@ class Listening:
         """
         if self.turn and self.turn.is_tentative:
             self._promote(self.turn)
-        end = self._buffer.position
         turn = self.turn or Turn(self._out.new_id("item"), self._free_from)
-        if end - turn.start_sample < MIN_COMMIT_SAMPLES:
-            code = "input_audio_buffer_commit_empty"
-            raise ProtocolError("the input audio buffer holds less than 100 ms of audio", code)
-        turn = self._close(replace(turn, is_manual=True, speech_end_ms=0.0, text=None), end)
-        self._listener.on_committed(turn)
-        self._asking.for_all_words(turn)
+        if (end := self._buffer.position) - turn.start_sample < MIN_COMMIT_SAMPLES:
+            message = "the input audio buffer holds less than 100 ms of audio"
+            raise ProtocolError(message, "input_audio_buffer_commit_empty")
+        if self.turn is not None:
+            self._close(turn, end)
+        self._forget()
+        self._free_from, self._owed_from = end, None
+        samples = self._buffer.slice(turn.start_sample, end)
+        self._listener.on_committed(replace(turn, end_sample=end), samples)
 
     def clear(self) -> None:
         """Forget the sound that was not committed yet."""
@@ -143,7 +144,7 @@ class Listening:
         """The recogniser cannot do this turn: say so and listen on."""
         request, turn = self._asking.drop(), self.turn
         if turn and request and request.is_final:
-            turn = turn if turn.is_closed else self._close(turn, turn.end_sample)
+            turn = self._close(turn, turn.end_sample or self._buffer.position)
             self._forget()
             if not turn.is_tentative:
                 self._listener.on_lost(turn, code, message)
@@ -248,7 +249,7 @@ class Listening:
 
     def _reopen(self, turn: Turn, at_sample: int) -> None:
         """The user goes on while a turn thought over still waits for its words."""
-        if turn.is_manual or self._is_full(turn, turn.end_sample):
+        if self._is_full(turn, turn.end_sample):
             self._owed_from = at_sample if self._owed_from is None else self._owed_from
             return
         self.turn = replace(turn, end_sample=0, text=None, is_closed=False)
@@ -267,16 +268,16 @@ class Listening:
         return end - turn.start_sample >= self._config.turn.max_turn_s * RATE_HZ
 
     def _close(self, turn: Turn, end: int) -> Turn:
-        ended_ms = turn.speech_end_ms or self._wall_ms(end)
+        is_told, ended_ms = not turn.is_closed, turn.speech_end_ms or self._wall_ms(end)
         turn = replace(turn, end_sample=end, speech_end_ms=ended_ms, is_closed=True)
         self.turn, self._free_from = turn, end
         self._endpointer.stop()
-        if not (turn.is_manual or turn.is_tentative):
+        if is_told and not turn.is_tentative:
             self._out.emit(SpeechStopped(turn.item_id, end * 1000 // RATE_HZ))
         return turn
 
     def _finish(self, turn: Turn) -> None:
-        if turn.text and not (turn.is_manual or self._interjections.admits(turn)):
+        if turn.text and not self._interjections.admits(turn):
             turn = replace(turn, text="")
         self._forget()
         self._listener.on_turn(turn)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from omni.clock import Clock
 from omni.config import OmniConfig
 from omni.dialog.answering import Answering, ResponseRequest
+from omni.dialog.dictation import Dictation
 from omni.dialog.editing import Editing
 from omni.dialog.heard_items import HeardItems
 from omni.dialog.history import History
@@ -61,11 +62,13 @@ class Session:
         self._editing = Editing(self._out, self._history)
         self._sight = Sight(self._out, config.brain.see)
         self._heard = HeardItems(self._out, self._history)
+        self._dictation = Dictation(self._out, self._history, config.deadlines.recognise_s)
+        self._dictation.language = options.language
         self._idling = Idling()
         self._max_session_s = config.server.max_session_s
         self._ends_ms: float | None = clock.now_ms() + self._max_session_s * 1000
         self._answering = Answering(self._out, self._history, self._replying, self._sight, config)
-        self._answering.options = options
+        self._answering.options, self._dictation.language = options, options.language
         self._remote = self._replying.remote
         self._remote.on_listed = self._answering.warm_up
         self._remote.configure(options.tools.servers)
@@ -108,6 +111,8 @@ class Session:
                 self._listening.hint(chunk)
             case Heard():
                 self._listening.heard(chunk)
+                if item := self._dictation.heard(chunk):
+                    self._sight.heed(item, self._history)
             case Token() | Called() | Speech():
                 self._replying.receive(chunk)
                 self._answering.asides.receive(chunk)
@@ -123,6 +128,7 @@ class Session:
     def tick(self) -> None:
         """Time has passed: release sound, check deadlines. Every 20 ms."""
         self._listening.tick()
+        self._dictation.tick()
         self._replying.tick()
         self._answering.tick(is_awaiting=self._is_awaiting)
         self._answering.watch_asides(is_silent=self._listening.turn is None)
@@ -138,7 +144,7 @@ class Session:
         """Adopt new options; they hold from the next reply on."""
         before = self.options
         self._listening.configure(options)
-        self._answering.options = options
+        self._answering.options, self._dictation.language = options, options.language
         self._remote.configure(options.tools.servers)
         if options.instructions != before.instructions or options.tools is not before.tools:
             self._answering.warm_up()
@@ -159,6 +165,9 @@ class Session:
         if item.kind == "mcp_approval_response":
             self._remote.take_answer(item)
         self._sight.look_at(item, self._listening.position_ms)
+        for index, part in enumerate(item.parts):
+            if part.samples is not None:
+                self._dictation.take(item, index, part.samples, is_last=False)
 
     def find_item(self, item_id: str) -> Item:
         """Raises ProtocolError if there is none of that id."""
@@ -209,22 +218,22 @@ class Session:
     def on_resumed(self) -> None:
         self._answering.drop_held()
 
-    def on_committed(self, turn: Turn) -> None:
-        self._heard.commit(turn)
+    def on_committed(self, turn: Turn, samples: Samples) -> None:
+        self._answering.drop_held()
+        self._waiting.user_spoke()
+        self._dictation.take(self._heard.commit(turn), 0, samples, is_last=True)
 
     def on_lost(self, turn: Turn, code: str, message: str) -> None:
         self._answering.drop_held()
-        if not turn.is_manual:
-            self._heard.commit(turn)
+        self._heard.commit(turn)
         self._heard.lose(turn, code, message)
 
     def on_turn(self, turn: Turn) -> None:
-        if not turn.is_manual:
-            if not turn.text:  # a noise: its sound is thrown away, and the client is told so
-                self._answering.drop_held()
-                self._out.emit(InputCleared())
-                return
-            self._heard.commit(turn)
+        if not turn.text:  # a noise: its sound is thrown away, and the client is told so
+            self._answering.drop_held()
+            self._out.emit(InputCleared())
+            return
+        self._heard.commit(turn)
         if item := self._heard.complete(turn):
             self._sight.heed(item, self._history)
             self._waiting.user_spoke()
@@ -264,7 +273,7 @@ class Session:
     @property
     def _is_awaiting(self) -> bool:
         is_awaited = self._sight.is_awaited or self._remote.is_listing
-        return self._listening.is_awaiting_words or is_awaited
+        return self._listening.is_awaiting_words or self._dictation.is_awaited or is_awaited
 
     @property
     def _is_free(self) -> bool:
@@ -275,8 +284,10 @@ class Session:
     def _stage_report(self, report: StageReport) -> None:
         if report.stage == "hear" and report.state == "restored":
             self._listening.ask_again()
+            self._dictation.repeat()
         elif report.stage == "hear" and report.state == "failed":
             self._listening.give_up("stage_failed", "your words could not be recognised")
+            self._dictation.give_up("stage_failed", "the words could not be recognised")
         elif report.stage in ("think", "speak"):
             self._replying.stage_report(report)
             self._answering.asides.stage_report(report)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from omni.types import Samples
+
 RATE_HZ: Final = 16000
 
 
@@ -23,7 +25,6 @@ class Turn:
     language: str = ""
     shown: str = ""
     is_closed: bool = False
-    is_manual: bool = False
     is_tentative: bool = False
 
     @property
@@ -41,8 +42,8 @@ class Listener(Protocol):
 
     def on_resumed(self) -> None: ...
 
-    def on_committed(self, turn: Turn) -> None:
-        """The client ended the turn; its words are not known yet."""
+    def on_committed(self, turn: Turn, samples: Samples) -> None:
+        """The client ended the turn; its words are not known yet. `samples`: its sound."""
 
     def on_lost(self, turn: Turn, code: str, message: str) -> None:
         """The turn is over, but its words will never be known."""

@@ -94,7 +94,8 @@ class Commands:
     ) -> None:
         match event:
             case wire.ItemCreate():
-                session.add_item(from_wire_item(event.item), event.previous_item_id)
+                item = from_wire_item(event.item, self._state.settings.input_format)
+                session.add_item(item, event.previous_item_id)
             case wire.ItemRetrieve():
                 session.retrieve_item(event.item_id)
             case wire.ItemDelete():

@@ -5,7 +5,7 @@ openai-python 3.54, types/realtime.
 """
 
 import secrets
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypedDict
 
 from pydantic import Field
 
@@ -74,6 +74,11 @@ class InputTimeoutTriggered(ServerEvent):
     audio_start_ms: int
     audio_end_ms: int
     item_id: str
+
+
+class Place(TypedDict):
+    item_id: str
+    content_index: int
 
 
 class TranscriptionDelta(ServerEvent):

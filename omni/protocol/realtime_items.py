@@ -4,10 +4,14 @@ import base64
 from dataclasses import replace
 from typing import Final
 
-from omni.errors import ProtocolError
+import numpy as np
+
+from omni.errors import MediaError, ProtocolError
 from omni.events import Item, Part
 from omni.media import pictures
 from omni.media.audio import from_base64
+from omni.protocol.realtime_audio import HEARD_HZ, InputAudio
+from omni.protocol.realtime_config import AudioFormat
 from omni.protocol.realtime_item_wire import (
     Content,
     FunctionCallItem,
@@ -16,6 +20,7 @@ from omni.protocol.realtime_item_wire import (
     WireItem,
 )
 from omni.protocol.realtime_mcp_items import from_mcp_item, to_mcp_item
+from omni.types import frozen_array
 
 SIGNATURES: Final = {b"\xff\xd8\xff": "jpeg", b"\x89PNG": "png", b"RIFF": "webp"}
 
@@ -53,8 +58,10 @@ def to_wire_item(item: Item) -> WireItem:
     )
 
 
-def from_wire_item(wire: WireItem) -> Item:
+def from_wire_item(wire: WireItem, sound: AudioFormat | None = None) -> Item:
     """An item as a client made it; without an id, the session gives it one.
+
+    `sound`: how it wrote any audio; None takes only transcripts.
 
     Raises:
         ProtocolError: content that cannot be taken in; `param` names it.
@@ -71,12 +78,12 @@ def from_wire_item(wire: WireItem) -> Item:
     if isinstance(wire, FunctionCallOutputItem):
         return Item(item_id, "function_call_output", call_id=wire.call_id, output=wire.output)
     if isinstance(wire, MessageItem):
-        return _from_message(wire, item_id)
+        return _from_message(wire, item_id, sound)
     return from_mcp_item(wire, item_id)
 
 
-def _from_message(wire: MessageItem, item_id: str) -> Item:
-    parts = tuple(_from_content(part, index) for index, part in enumerate(wire.content))
+def _from_message(wire: MessageItem, item_id: str, sound: AudioFormat | None) -> Item:
+    parts = tuple(_from_content(part, index, sound) for index, part in enumerate(wire.content))
     return Item(item_id, "message", wire.role, parts=parts)
 
 
@@ -127,13 +134,15 @@ def _to_content(part: Part) -> Content:
             return Content(type=part.kind, text=part.text or "")
 
 
-def _from_content(content: Content, index: int) -> Part:
+def _from_content(content: Content, index: int, sound: AudioFormat | None) -> Part:
     where = f"item.content.{index}"
     match content.type:
         case "input_image":
             if content.image_url is None:
                 raise _missing(f"{where}.image_url")
             return Part("input_image", image=decode_image(content.image_url, f"{where}.image_url"))
+        case "input_audio" if content.audio and content.transcript is None and sound:
+            return _from_audio(content.audio, sound, f"{where}.audio")
         case "input_audio" | "output_audio":
             if content.transcript is None:
                 raise _missing(f"{where}.transcript")
@@ -142,6 +151,16 @@ def _from_content(content: Content, index: int) -> Part:
             if content.text is None:
                 raise _missing(f"{where}.text")
             return Part(content.type, content.text)
+
+
+def _from_audio(audio: str, sound: AudioFormat, param: str) -> Part:
+    decoder = InputAudio(sound)
+    try:
+        samples = np.concatenate([decoder.push(audio), decoder.flush()])
+    except MediaError as error:
+        raise ProtocolError(error.message, error.code, param) from error
+    audio_ms = len(samples) * 1000 // HEARD_HZ
+    return Part("input_audio", audio_ms=audio_ms, samples=frozen_array(samples))
 
 
 def _missing(param: str) -> ProtocolError:

@@ -98,17 +98,14 @@ class Renderer:
                 ]
         if not self._state.settings.is_transcribed:
             return []
+        place = wire.Place(item_id=event.item_id, content_index=event.content_index)
         if isinstance(event, events.TranscriptDelta):
-            return [wire.TranscriptionDelta(item_id=event.item_id, delta=event.delta)]
+            return [wire.TranscriptionDelta(**place, delta=event.delta)]
         if isinstance(event, events.TranscriptFailed):
             error = wire.TranscriptionError(code=event.code, message=event.message)
-            return [wire.TranscriptionFailed(item_id=event.item_id, error=error)]
+            return [wire.TranscriptionFailed(**place, error=error)]
         usage = wire.DurationUsage(seconds=event.duration_s)
-        return [
-            wire.TranscriptionCompleted(
-                item_id=event.item_id, transcript=event.transcript, usage=usage
-            )
-        ]
+        return [wire.TranscriptionCompleted(**place, transcript=event.transcript, usage=usage)]
 
     def _conversation(
         self,

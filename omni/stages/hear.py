@@ -1,8 +1,8 @@
 """Words out of sound, for many sessions on one recogniser.
 
-Hides what is worth recognising: of one session only its latest request, finished turns before
-unfinished ones. Law: nothing is kept between requests but the last hypothesis of a turn, whose
-agreement with the next one makes its words stable.
+Hides what is worth recognising: of a turn only its latest request, finished turns before others.
+Law: nothing is kept between requests but the last hypothesis of a turn, whose agreement with the
+next one makes its words stable.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class HearStage:
         self._folder = folder
         self._num_threads = num_threads
         self._context_s = context_s
-        self._waiting: dict[str, Recognise] = {}
+        self._waiting: dict[tuple[str, str], Recognise] = {}  # by session and turn
         self._last: dict[str, Heard] = {}
 
     def load(self) -> None:
@@ -37,7 +37,7 @@ class HearStage:
         """Nothing to prepare: requests carry all they need."""
 
     def close(self, session_id: str) -> None:
-        self._waiting.pop(session_id, None)
+        self._waiting = {key: r for key, r in self._waiting.items() if key[0] != session_id}
         self._last.pop(session_id, None)
 
     def has_work(self) -> bool:
@@ -46,16 +46,23 @@ class HearStage:
     def step(self, chunks: Sequence[Chunk]) -> list[Chunk]:
         for chunk in chunks:
             if isinstance(chunk, Recognise):
-                self._waiting[chunk.session_id] = chunk
+                self._accept(chunk)
         if not self._waiting:
             return []
         chosen = min(self._waiting.values(), key=lambda request: not request.is_final)
-        del self._waiting[chosen.session_id]
+        del self._waiting[_key(chosen)]
         try:
             return [self._recognise(chosen)]
         except OmniError as error:
             stamp = (chosen.session_id, chosen.epoch, chosen.unit_index)
             return [StageReport(*stamp, "hear", "failed", error.message, error.code)]
+
+    def _accept(self, request: Recognise) -> None:
+        """A finished turn is always recognised; of unfinished ones only the latest."""
+        unfinished = (request.session_id, "")
+        if unfinished in self._waiting and self._waiting[unfinished].turn_id == request.turn_id:
+            del self._waiting[unfinished]
+        self._waiting[_key(request)] = request
 
     def _recognise(self, request: Recognise) -> Heard:
         before = self._last.get(request.session_id)
@@ -91,3 +98,7 @@ class HearStage:
             prefix=prefix,
             context_s=self._context_s,
         )
+
+
+def _key(request: Recognise) -> tuple[str, str]:
+    return request.session_id, request.turn_id if request.is_final else ""

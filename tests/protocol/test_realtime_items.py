@@ -6,7 +6,7 @@ import pytest
 
 from omni.config import OmniConfig, load
 from omni.types import Prompt
-from tests.protocol.desk import Desk, kinds
+from tests.protocol.desk import Desk, kinds, pcm
 
 WORDS = " ".join(f"word{n}" for n in range(20))  # the stub says 60 ms a character
 
@@ -175,3 +175,83 @@ def test_a_reply_that_was_cut_off_has_cost_what_was_written(config: OmniConfig) 
     usage = desk.last("response.done")["response"]["usage"]
     assert usage["output_tokens"] > 0
     assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
+
+
+def spoken(*lengths_s: float, **fields: Any) -> dict[str, Any]:
+    content = [{"type": "input_audio", "audio": pcm(length)} for length in lengths_s]
+    item = {"type": "message", "role": "user", "content": content, **fields}
+    return {"type": "conversation.item.create", "item": item}
+
+
+def test_sound_in_a_message_is_understood_and_answered() -> None:
+    desk = Desk(load("stub"))
+    names = kinds(desk.send(spoken(0.7, id="said")))
+    assert names == [
+        "conversation.item.added",
+        "conversation.item.done",
+        "conversation.item.input_audio_transcription.delta",
+        "conversation.item.input_audio_transcription.completed",
+    ]
+    desk.send({"type": "response.create"})
+    desk.talk.quiet(3)
+    desk.update()
+    reply = desk.last("response.done")["response"]["output"][0]
+    assert reply["content"][0]["transcript"] == "You said 7 tenths."
+    assert words_kept(desk, "said") == "7 tenths"
+
+
+def test_a_reply_waits_for_the_words_of_every_part() -> None:
+    desk = Desk(load("stub"))
+    desk.talk.hear_ms = 400
+    desk.send(spoken(0.5, 0.9), {"type": "response.create"})
+    assert "response.created" not in kinds(desk.said)
+    desk.talk.quiet(4)
+    desk.update()
+    name = "conversation.item.input_audio_transcription.completed"
+    told = [(e["content_index"], e["transcript"]) for e in desk.said if e["type"] == name]
+    assert told == [(0, "5 tenths"), (1, "9 tenths")]
+    reply = desk.last("response.done")["response"]["output"][0]
+    assert reply["content"][0]["transcript"] == "You said 5 tenths 9 tenths."
+
+
+def test_every_commit_gets_its_words_however_fast_they_follow() -> None:
+    desk = Desk(load("stub"))
+    desk.talk.hear_ms = 300
+    audio = {"input": {"turn_detection": None}}
+    desk.send({"type": "session.update", "session": {"type": "realtime", "audio": audio}})
+    for length in (0.3, 0.6, 0.9):
+        desk.send({"type": "input_audio_buffer.append", "audio": pcm(length)})
+        desk.send({"type": "input_audio_buffer.commit"})
+    desk.send({"type": "response.create"})
+    desk.talk.quiet(5)
+    desk.update()
+    name = "conversation.item.input_audio_transcription.completed"
+    told = [(e["item_id"], e["transcript"]) for e in desk.said if e["type"] == name]
+    committed = [e["item_id"] for e in desk.said if e["type"] == "input_audio_buffer.committed"]
+    assert [item_id for item_id, _ in told] == committed
+    assert [text for _, text in told] == ["3 tenths", "6 tenths", "9 tenths"]
+    assert desk.last("response.done")["response"]["status"] == "completed"
+
+
+def test_a_committed_item_that_is_deleted_is_not_waited_for() -> None:
+    desk = Desk(load("stub"))
+    desk.talk.held.add("hear")
+    audio = {"input": {"turn_detection": None}}
+    desk.send({"type": "session.update", "session": {"type": "realtime", "audio": audio}})
+    desk.send({"type": "input_audio_buffer.append", "audio": pcm(1.0)})
+    desk.send({"type": "input_audio_buffer.commit"})
+    item_id = desk.last("input_audio_buffer.committed")["item_id"]
+    desk.send({"type": "conversation.item.delete", "item_id": item_id})
+    assert desk.said[-1]["type"] == "conversation.item.deleted"
+    assert kinds(desk.send({"type": "response.create"}))[0] == "response.created"
+    desk.talk.quiet(20)
+    desk.update()
+    assert not [n for n in kinds(desk.said) if "transcription" in n or n == "error"]
+
+
+def test_words_that_were_written_down_already_are_taken_as_they_are() -> None:
+    desk = Desk(load("stub"))
+    event = spoken(0.7, id="said")
+    event["item"]["content"][0]["transcript"] = "Good morning."
+    assert kinds(desk.send(event)) == ["conversation.item.added", "conversation.item.done"]
+    assert words_kept(desk, "said") == "Good morning."

@@ -377,3 +377,13 @@ def test_only_the_latest_request_of_a_session_is_answered_and_finished_turns_com
         ("other", 3),
         ("s", 2),
     ]
+
+
+def test_finished_turns_do_not_displace_each_other() -> None:
+    stage, _ = hearing()
+    out = stage.step(
+        [recognise("t", 1), *(recognise(name, 2, is_final=True) for name in ("t", "u", "v"))]
+    )
+    while stage.has_work():
+        out += stage.step([])
+    assert [h.turn_id for h in out if isinstance(h, Heard)] == ["t", "u", "v"]
