@@ -1,9 +1,10 @@
 /**
  * What the page knows of the conversation, from the server's events alone. No DOM, no clock.
  *
- * An item: {id, role, text, heard, state}. `heard` is how many characters of `text` are sure to
- * have been said; state is "open" (words still come), "done" or "cut" (interrupted: the rest of
- * the text was never heard). Phases: listening, hearing, thinking, speaking.
+ * An item: {id, role, text, heard, state}; role "tool" is a call in one line. `heard` is how many
+ * characters of `text` are sure to have been said; state is "open" (words still come), "done" or
+ * "cut" (interrupted: the rest of the text was never heard). Phases: listening, hearing, thinking,
+ * speaking.
  */
 
 export class Conversation {
@@ -45,6 +46,7 @@ export class Conversation {
   replay() {
     const kinds = { user: "input_text", assistant: "output_text" };
     return [...this.items.values()]
+      .filter(({ role }) => role in kinds)
       .map((item) => ({ ...item, text: item.state === "cut" ? said(item) : item.text }))
       .filter(({ text }) => text)
       .map(({ id, role, text }) => ({
@@ -53,7 +55,7 @@ export class Conversation {
   }
 
   #close(item) {
-    item.state = item.role === "user" ? "done" : "cut";
+    item.state = item.role === "assistant" ? "cut" : "done";
     if (item.text) this.on.item(item);
     else this.drop(item.id);
   }
@@ -100,6 +102,15 @@ function wordsOf(item) {
   return (item.content ?? []).map((part) => part.transcript ?? part.text ?? "").join(" ").trim();
 }
 
+/** A call of a tool in one line, with its answer once it is there. */
+function callOf(item) {
+  const call = `${item.name}(${item.arguments || ""})`;
+  const answer = item.error?.message ?? item.output;
+  return answer ? `${call} → ${answer}` : call;
+}
+
+const CALLS = ["function_call", "mcp_call", "mcp_approval_request"];
+
 const EVENTS = {
   "input_audio_buffer.speech_started"({ item_id }) {
     this.isHearing = true;
@@ -126,6 +137,21 @@ const EVENTS = {
     added.text = wordsOf(item);
     if (item.role === "user" && added.text) added.state = "done";
     this.on.item(added);
+  },
+
+  "conversation.item.done"({ item }) {
+    if (!CALLS.includes(item.type)) return;
+    const call = this.item(item.id, "tool");
+    call.text = callOf(item);
+    call.state = "done";
+    this.on.item(call);
+  },
+
+  "response.output_item.done"({ item }) {
+    if (item.type !== "mcp_call") return; // its tool runs yet
+    const call = this.item(item.id, "tool");
+    call.text = callOf(item);
+    this.on.item(call);
   },
 
   "conversation.item.deleted"({ item_id }) {
@@ -168,7 +194,7 @@ const EVENTS = {
     this.isWriting = false;
     for (const done of response.output ?? []) {
       const item = this.items.get(done.id);
-      if (!item || item.state === "cut") continue;
+      if (!item || item.state === "cut" || item.role === "tool") continue;
       if (response.status === "cancelled") this.cut(item.id, wordsOf(done));
       else if (wordsOf(done) || item.text) {
         item.text = wordsOf(done) || item.text;

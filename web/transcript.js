@@ -2,7 +2,7 @@
 
 import { said } from "./conversation.js";
 
-const NAMES = { user: "You", assistant: "Omni" };
+const NAMES = { user: "You", assistant: "Omni", tool: "Tool" };
 const NEAR_END_PX = 80;
 
 export class Transcript {

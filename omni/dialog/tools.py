@@ -16,7 +16,7 @@ from omni.errors import ProtocolError
 
 MAX_TOOLS: Final = 128
 MAX_SCHEMA_CHARS: Final = 32_000
-_OPENING: Final = '<tool_call>\n{"name": "'
+OPENING: Final = '<tool_call>\n{"name": "'
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +69,7 @@ class ToolOptions:
         if not tools:
             return ""
         named = tools[0].name if len(tools) == 1 else ""
-        return f'{_OPENING}{named}", "arguments": {{' if named else _OPENING
+        return f'{OPENING}{named}", "arguments": {{' if named else OPENING
 
 
 NO_TOOLS: Final = ToolOptions()
@@ -85,9 +85,15 @@ class Call:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fault:
-    """Why a call cannot be made, in words for the model."""
+    """Why a call cannot be made, in words for the model; `is_unreadable`: it is not even a call."""
 
     message: str
+    is_unreadable: bool = False
+
+
+UNREADABLE: Final = Fault(
+    'A call is {"name": <function-name>, "arguments": <args-json-object>}.', is_unreadable=True
+)
 
 
 class Toolbox:
@@ -103,7 +109,7 @@ class Toolbox:
         written = parse_object(text)
         name, arguments = _parts(written) if written else (None, None)
         if name is None:
-            return Fault('A call is {"name": <function-name>, "arguments": <args-json-object>}.')
+            return UNREADABLE
         tool = self._find(name)
         if tool is None:
             return Fault(f"There is no function {name}. There are: {', '.join(self._tools)}.")

@@ -1,14 +1,14 @@
 """A reply that may call tools, as the core writes it: its words, its calls, and a second attempt.
 
 Law: what is told of a reply is words or calls that can be made; a call that cannot is shown to the
-model, once, with what is wrong.
+model, once, with what is wrong, or begun for it if it is no call at all.
 """
 
 from dataclasses import dataclass, replace
 
 from omni.chat import Message
 from omni.dialog.tool_text import ToolText
-from omni.dialog.tools import Call, Fault, Toolbox
+from omni.dialog.tools import OPENING, UNREADABLE, Call, Fault, Toolbox
 from omni.models.core import FinishReason
 from omni.types import Prompt
 
@@ -49,6 +49,8 @@ class ToolWriting:
         # A call that was cut off for its length is none.
         whole = self._text.calls[:num_whole] if finish == "length" else self._text.calls
         calls = self._calls(whole)
+        if finish == "stop" and self._text.is_calling and not self._text.calls:
+            self.fault = UNREADABLE  # an empty pair of tags
         if words and not self._has_words:
             words = words.lstrip()
         elif words and self._is_resuming:
@@ -62,11 +64,14 @@ class ToolWriting:
         """The prompt for another attempt, if this one's call was wrong and was the first."""
         if self.fault is None or self._is_corrected:
             return None
-        wrong = self._text.calls[-1]
-        error = Message("tool", f"Error: {self.fault.message}")
-        messages = (*self.prompt.messages, Message("assistant", wrong), error)
+        fault, wrong = self.fault, self._text.calls[-1:]
         self.fault, self._is_corrected = None, True
         self._text, self._num_read, self._is_resuming = ToolText(), 0, True
+        if fault.is_unreadable:  # it wants to call, and is shown how a call begins
+            self._text.feed(OPENING)
+            return replace(self.prompt, prefix=OPENING)
+        error = Message("tool", f"Error: {fault.message}")
+        messages = (*self.prompt.messages, Message("assistant", wrong[0]), error)
         return replace(self.prompt, messages=messages, prefix="")
 
     def _calls(self, written: list[str]) -> tuple[Call, ...]:

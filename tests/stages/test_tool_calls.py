@@ -72,8 +72,17 @@ def test_a_wrong_call_is_shown_to_the_model_once() -> None:
     assert "no function get_news" in error["content"]
 
 
+@pytest.mark.parametrize("junk", ["<tool_call>junk</tool_call>", "<tools></tools>", "<tool_call>"])
+def test_a_call_that_is_none_is_begun_for_the_model(junk: str) -> None:
+    out, writer = write(f"Well.\n{junk}", 'get_weather", "arguments": {"city": "Rome"}}')
+    assert writer.prefixes == ["", '<tool_call>\n{"name": "']
+    assert writer.chats[0] == writer.chats[1]
+    assert words(out) == "Well."
+    assert calls(out) == [("get_weather", '{"city": "Rome"}')]
+
+
 def test_words_after_a_wrong_call_are_words() -> None:
-    out, _ = write("Well.\n<tool_call>junk</tool_call>", "I cannot.")
+    out, _ = write('Well.\n{"name": "get_news", "arguments": {}}', "I cannot.")
     assert words(out) == "Well. I cannot."
     assert calls(out) == []
 

@@ -1,0 +1,76 @@
+"""The real 0.5B core with a tool: it calls, and then says what came of it."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from omni import assets
+from omni.config import OmniConfig, load
+from omni.models.core import Core
+from omni.stages.think import ThinkStage
+from tests.protocol.desk import Desk
+from tests.protocol.test_realtime_tools import WEATHER, asked, output, transcript, update, wait
+
+pytestmark = pytest.mark.models
+
+
+def torch_core(config: OmniConfig) -> Core:
+    from omni.models.embedded import gguf
+    from omni.models.torch_core import TorchCore
+
+    folder = assets.derived(config, "llm.gguf", gguf.RECIPE)
+    if not folder.is_dir():
+        gguf.convert(assets.resolve(config, "llm.gguf"), folder)
+    return TorchCore(*gguf.load(folder))
+
+
+def llama_core(config: OmniConfig) -> Core:
+    from omni.models.embedded.llama import LlamaCore
+
+    return LlamaCore(assets.resolve(config, "llm.gguf"))
+
+
+@pytest.fixture(scope="module", params=[torch_core, llama_core], ids=["torch", "llama"])
+def core(embedded: OmniConfig, request: pytest.FixtureRequest) -> Iterator[Core]:
+    made: Core = request.param(embedded)
+    yield made
+    made.close()
+
+
+def desk_of(core: Core) -> Desk:
+    """A client of a server with this core and the stub's other stages."""
+    core.forget("s")
+    think = ThinkStage(lambda: core)
+    think.load()
+    think.open("s")
+    desk = Desk(load("stub", ["brain.think.max_reply_tokens=60"]))
+    desk.talk.stages["think"] = think
+    return desk
+
+
+def test_it_calls_a_tool_and_tells_its_answer(core: Core) -> None:
+    desk = desk_of(core)
+    desk.send(update(tools=[WEATHER]))
+    asked(desk)
+    done = desk.last("response.function_call_arguments.done")
+    assert (done["name"], done["arguments"]) == ("get_weather", '{"city": "Paris"}')
+    assert [i["type"] for i in desk.last("response.done")["response"]["output"]] == [
+        "function_call"
+    ]
+    answer = '{"temperature_c": 18, "sky": "sunny"}'
+    desk.send(output(done["call_id"], answer), {"type": "response.create"})
+    wait(desk, 20)
+    assert "18" in transcript(desk)
+    assert "sunny" in transcript(desk)
+    assert "{" not in transcript(desk)
+
+
+def test_a_tool_that_must_be_called_is(core: Core) -> None:
+    desk = desk_of(core)
+    desk.send(update(tools=[WEATHER], tool_choice={"type": "function", "name": "get_weather"}))
+    part = {"type": "input_text", "text": "Hello there, I live in Rome."}
+    item = {"type": "message", "role": "user", "content": [part]}
+    desk.send({"type": "conversation.item.create", "item": item}, {"type": "response.create"})
+    wait(desk, 1)
+    done = desk.last("response.function_call_arguments.done")
+    assert (done["name"], done["arguments"]) == ("get_weather", '{"city": "Rome"}')
