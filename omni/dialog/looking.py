@@ -9,6 +9,7 @@ from typing import Final
 
 from omni.dialog.asked import ANYTHING, Asked, Kind, is_about_picture, kind_of, readings
 from omni.dialog.describing import listing, name_of, place_of, plural_of, with_article
+from omni.dialog.other_tongues import answer_elsewhere
 from omni.dialog.scene import SURE, describe
 from omni.types import Seen, Thing
 
@@ -26,7 +27,7 @@ def answer(text: str, seen: Seen | None) -> str:
                 return "I cannot see anything, because no camera is on."
         elif said := _FACTS[asked.kind](seen, asked):
             return said
-    return ""
+    return answer_elsewhere(text, seen)
 
 
 def answer_to_picture(text: str, seen: Seen) -> str:

@@ -218,7 +218,7 @@ def say(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
 def test_it_says_what_the_camera_shows(open_page, server, tmp_path, say):
     sign = [np.asarray(printed("OPEN UNTIL SEVEN", "Closed on Sundays"))] * (14 * FILM_HZ)
     scenes = [*shown("cat.png", 18), *shown("coffee.png", 14), *sign, *street()]
-    what, read = say("What do you see?"), say("Can you read this, please?")
+    what, read = say("What do you see?"), say("What does the sign say?")
     said = (8.0, what, 12.0, what, 12.0, read, 13.0, what)
     page = open_page(server, *said, camera=film(tmp_path / "film.y4m", iter(scenes)))
     page.take_microphone_as_it_is()
