@@ -40,7 +40,8 @@ def test_the_answer_is_in_the_language_of_the_question(
     [
         "¿Qué tal estás?", "¿Cuántos días tiene un año?", "Combien de jours y a-t-il en juin ?",
         "Wie viele Tage hat ein Jahr?", "Was ist die Hauptstadt von Frankreich?", "你好吗？",
-        "一年有多少天？", "Was machst du?", "Was ist das beste Auto?", "¿Qué es esto de Europa?", "¿Qué hora es?", "Que penses-tu de Paris ?",
+        "一年有多少天？", "Was machst du?", "Was ist das beste Auto?",
+        "¿Qué es esto de Europa?", "¿Qué hora es?", "Que penses-tu de Paris ?",
     ],
 )  # fmt: skip
 def test_other_questions_are_left_alone(words: str) -> None:
