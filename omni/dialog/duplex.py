@@ -32,7 +32,7 @@ from omni.events import (
     Part,
     PictureSeen,
 )
-from omni.types import Activity, Chunk, Samples, Speech, SpeechOptions, StageReport
+from omni.types import Activity, Chunk, Samples, Speech, SpeechOptions, StageName, StageReport
 from omni.units import BeginContext, Chosen, UnitPictures, UnitPlan, UnitSound
 
 _UNIT_MS: Final = 1000
@@ -72,6 +72,7 @@ class DuplexSession:
         self._pictures: deque[tuple[str, bytes, int]] = deque(maxlen=self._config.num_pictures)
         self._shown: dict[int, tuple[tuple[str, int], ...]] = {}  # pictures of units under way
         self._is_late_told = False
+        self._lost: set[StageName] = set()  # those that are being started again
 
     @property
     def options(self) -> SessionOptions:
@@ -215,6 +216,8 @@ class DuplexSession:
         return Wish(reply, self._listening.speech_end_ms)
 
     def _send_units(self) -> None:
+        if self._lost:  # nobody to hear it
+            self._units.restart()
         while unit := self._units.take(self._out.clock.now_ms()):
             self._send(unit)
         if self._units.num_left_out and not self._is_late_told:
@@ -272,8 +275,13 @@ class DuplexSession:
             if report.state == "failed":
                 self._out.emit(Failed("stage_failed", report.message or "see failed"))
             return
-        code = "" if report.state == "restored" else "stage_failed"
-        self._begin_anew(code, report.message or f"{report.stage} was {report.state}")
+        if report.state == "restored":
+            self._lost.discard(report.stage)
+            self._begin_anew("", "")
+            return
+        if report.state == "lost":
+            self._lost.add(report.stage)
+        self._begin_anew("stage_failed", report.message or f"{report.stage} {report.state}")
 
     def _begin_anew(self, code: str, message: str) -> None:
         """What the model knew is lost with the stage that knew it: begin with the next second."""

@@ -318,6 +318,19 @@ def test_what_fails_begins_anew(talk: Talk, stage: Any) -> None:
     assert talk.of(BeginContext)[1].epoch == talk.session._out.epoch > 0
 
 
+def test_while_a_stage_is_lost_nothing_is_sent(talk: Talk) -> None:
+    talk.run(2.5)
+    talk.do(lambda session: session.receive(StageReport("s", 0, 2, "think", "lost", "it died")))
+    talk.run(20)
+    assert len(talk.of(UnitPlan)) == 2
+    talk.do(lambda session: session.receive(StageReport("s", 1, 2, "think", "restored")))
+    talk.model.script += ["back."]
+    talk.run(3)
+    assert [d.item.text for d in talk.of(ResponseDone)] == ["back"]
+    assert [failed.code for failed in talk.of(Failed)] == ["stage_failed"]
+    assert len(talk.of(BeginContext)) == 2
+
+
 def test_a_model_that_hangs_is_noticed(talk: Talk) -> None:
     talk.run(2)
     talk.model.is_mute = True
