@@ -100,7 +100,7 @@ class Heard(Chunk):
     """The words of a turn up to `end_sample`; the audio group of its unit.
 
     `text` is the whole hypothesis and may still change; `stable` is its prefix that will not.
-    Empty text: no speech in it. `embeddings` are the audio tokens of an omni-modal brain.
+    Empty text: no speech in it.
     """
 
     turn_id: str
@@ -109,7 +109,6 @@ class Heard(Chunk):
     stable: str
     language: str
     is_final: bool
-    embeddings: Samples | None = None  # [T, D]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,7 +129,6 @@ class Seen(Chunk):
 
     `note` says it all in a sentence or two, `text` is what could be read, `changes` what happened
     in the last half minute, newest last, and `gone` the kinds of things that left in it.
-    `embeddings` are an omni-modal brain's vision tokens.
     """
 
     picture_id: str
@@ -140,7 +138,6 @@ class Seen(Chunk):
     text: str = ""
     changes: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
-    embeddings: Samples | None = None  # [T, D]
 
 
 # ---- thinking and speaking

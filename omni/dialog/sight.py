@@ -112,7 +112,7 @@ class Sight:
         self.answer = said if self._is_plain else ""
         if said:
             return "" if self.answer else f"[Answer with this: {said}]"
-        seen = self._present if has_picture and not self._is_seen_by_core else None
+        seen = self._present if has_picture else None
         return f"[The picture: {looking.summary(seen)}]" if seen else ""
 
     def take_notice(self) -> str:
@@ -140,15 +140,8 @@ class Sight:
         """What is in view, if anything still is."""
         return self._seen if self._out.clock.now_ms() < self._counts_until_ms else None
 
-    @property
-    def _is_seen_by_core(self) -> bool:
-        """An omni-modal brain sees for itself."""
-        return self._seen is not None and self._seen.embeddings is not None
-
     def _said_to(self, text: str, *, has_picture: bool) -> str:
         """The answer to a question about sight; empty to other words."""
-        if self._is_seen_by_core:
-            return ""
         seen = self._present
         if label := wanted_sight(text):
             told = self._told_of(label) if self._is_in_view(label) else ""

@@ -93,7 +93,7 @@ class ThinkStage:
             case Heard():
                 self._overhear(context, chunk)
             case Seen():
-                context.mux.add(chunk.unit_index, Group("vision", chunk.note, chunk.embeddings))
+                context.mux.add(chunk.unit_index, Group("vision", chunk.note))
                 list(context.mux.close_until(chunk.unit_index - 1))  # nobody spoke in those
 
     def _overhear(self, context: _Context, heard: Heard) -> None:
