@@ -1,8 +1,7 @@
-"""The short way between a call's socket and us, past aiortc's queues and tasks: a packet that comes
-is handled in the call that reads it, and one that goes is sent in the call that makes it.
+"""The short way of packets between a call's socket and us, past aiortc's queues and tasks.
 
-Nothing is left out: handling, statistics and reports stay aiortc's. Upstream: the day
-RTCDtlsTransport handles packets without a task, and RTCRtpSender takes them, this goes.
+Law: handling, statistics and reports stay aiortc's. Upstream: the day RTCDtlsTransport handles
+packets without a task, and RTCRtpSender takes them from a call, this goes.
 """
 
 import asyncio
