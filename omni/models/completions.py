@@ -47,17 +47,10 @@ class Delta:
 
 
 class Refused(StageError):
-    """The server answered, and not with what was asked for.
+    """The server answered, and not with what was asked for; `status` is HTTP's."""
 
-    Args:
-        status: of HTTP.
-        detail: the error object of the answer, or what there was.
-    """
-
-    def __init__(self, status: int, detail: Mapping[str, Any]) -> None:
-        named = detail.get("code") or detail.get("type") or "no reason given"
-        code = "context_length_exceeded" if named == "context_length_exceeded" else None
-        super().__init__(f"the model server answered {status} ({str(named)[:80]})", code)
+    def __init__(self, message: str, code: str | None = None, status: int = 0) -> None:
+        super().__init__(message, code)
         self.status = status
 
 
@@ -96,7 +89,7 @@ class Completions:
         finally:
             connection.close()
         if response.status in (401, 403):
-            raise Refused(response.status, _error(body))
+            raise _refused(response.status, body)
         try:
             return [str(model["id"]) for model in json.loads(body)["data"]]
         except (ValueError, TypeError, LookupError):
@@ -169,7 +162,7 @@ class Stream:
         connection, response = self._server.send(self, self._data)
         try:
             if response.status != http.client.OK:
-                raise Refused(response.status, _error(response.read(MAX_ERROR_BYTES)))
+                raise _refused(response.status, response.read(MAX_ERROR_BYTES))
             yield from _deltas(response)
         except BaseException:
             connection.close()
@@ -207,7 +200,7 @@ def _deltas(response: http.client.HTTPResponse) -> Iterator[Delta]:
             break
         event = json.loads(data)
         if "error" in event:
-            raise Refused(500, event["error"] if isinstance(event["error"], dict) else {})
+            raise _refused(500, data)
         if usage := event.get("usage"):
             cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
             last = Delta("", last.finish, (), usage.get("prompt_tokens") or 0, cached)
@@ -233,9 +226,12 @@ def _gather(calls: dict[int, list[str]], parts: Any) -> None:
         call[1] += function.get("arguments") or ""
 
 
-def _error(body: bytes) -> Mapping[str, Any]:
+def _refused(status: int, body: bytes) -> Refused:
+    """What an error object says, in so far as it is known to hold no words of a user."""
     try:
         error = json.loads(body)["error"]
-    except (ValueError, TypeError, LookupError):
-        return {}
-    return error if isinstance(error, dict) else {}
+        named = str(error.get("code") or error.get("type"))[:80]
+    except (ValueError, TypeError, LookupError, AttributeError):
+        named = "no reason given"
+    code = named if named == "context_length_exceeded" else None
+    return Refused(f"the model server answered {status} ({named})", code, status)

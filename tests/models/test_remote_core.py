@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import pickle
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -304,8 +305,10 @@ def test_a_function_call_is_written_as_models_write_it(fake: Fake, core: RemoteC
 
 def test_a_wrong_key_is_told_at_the_start(fake: Fake) -> None:
     fake.models_status = 401
-    with pytest.raises(Refused, match="401"):
+    with pytest.raises(Refused, match="401") as refusal:
         RemoteCore(Endpoint(fake.url, "tiny", "wrong"))
+    travelled = pickle.loads(pickle.dumps(refusal.value))  # from its actor
+    assert (travelled.message, travelled.status) == (refusal.value.message, 401)
 
 
 def test_a_server_that_is_not_there_is_told_at_the_start() -> None:
