@@ -240,7 +240,7 @@ class Answering:
         if request.context is None:
             return self._messages_to_answer(request.instructions)
         for item in request.context:
-            self._sight.heed(item, self._history)
+            self._sight.brief(item, self._history)
         said = request.instructions or self.options.instructions
         return self._history.messages(said, self._room_tokens, request.context)
 
@@ -249,7 +249,8 @@ class Answering:
     ) -> None:
         options = self._reply_options(request)
         self._num_known = self._remote.num_results
-        if (said := self._sight.answer) and request.context is None:
+        must_call = options.tools.choice.mode == "required"
+        if (said := self._sight.answer) and request.context is None and not must_call:
             self._replying.recite(said, options, speech_end_ms)
         else:
             self._replying.begin(messages, options, speech_end_ms)

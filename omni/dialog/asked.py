@@ -155,7 +155,7 @@ _FORMS: Final = (
     _form(
         "text",
         r"\bread (?:it|this|that|the (?:text|sign|page|label|card|note|screen))\b"
-        r"|\bwhat does (?:it|this|that|the \w+) say\b|\bwhat(?:'s| is) written\b",
+        r"|\bwhat (?:does|do|is|did) (?:it|this|that|the \w+) say\b|\bwhat(?:'s| is) written\b",
     ),
     _form_in_view(
         "change",

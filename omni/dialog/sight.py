@@ -110,10 +110,16 @@ class Sight:
             said = self._said_to(text.strip(), has_picture=has_picture)
             self._prepared = (text, said, now_ms)
         self.answer = said if self._is_plain else ""
-        if said:
-            return "" if self.answer else f"[Answer with this: {said}]"
-        seen = self._present if has_picture else None
-        return f"[The picture: {looking.summary(seen)}]" if seen else ""
+        return "" if self.answer else self._told(said, has_picture=has_picture)
+
+    def brief(self, item: Item, history: History) -> None:
+        """Put what can be said to a message beside it, whatever the wording: for replies that are
+        the core's alone."""
+        self.answer = ""
+        if item.role == "user" and not history.has_aside(item.item_id):
+            has_picture = any(part.image is not None for part in item.parts)
+            said = self._said_to(item.text.strip(), has_picture=has_picture)
+            history.set_aside(item.item_id, self._told(said, has_picture=has_picture))
 
     def take_notice(self) -> str:
         """What the user wanted to be told of and has now come into view; once."""
@@ -139,6 +145,12 @@ class Sight:
     def _present(self) -> Seen | None:
         """What is in view, if anything still is."""
         return self._seen if self._out.clock.now_ms() < self._counts_until_ms else None
+
+    def _told(self, said: str, *, has_picture: bool) -> str:
+        """What the LLM is told: the answer, else what a picture shows."""
+        seen = self._present if has_picture else None
+        picture = f"[The picture: {looking.summary(seen)}]" if seen else ""
+        return f"[Answer with this: {said}]" if said else picture
 
     def _said_to(self, text: str, *, has_picture: bool) -> str:
         """The answer to a question about sight; empty to other words."""

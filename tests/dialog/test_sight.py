@@ -147,6 +147,15 @@ def test_a_spoken_question_about_sight_is_answered_without_thought() -> None:
     assert prompted(talk) == "Thank you very much."
 
 
+def test_a_reply_with_a_context_of_its_own_is_the_cores_who_is_told(talk: Talk) -> None:
+    show(talk, DOG)
+    item = Item("item_own", "message", "user", parts=(Part("input_text", text="What is this?"),))
+    request = ResponseRequest(instructions="Sing.", context=(item,))
+    talk.do(lambda session: session.respond(request))
+    talk.quiet(0.1)
+    assert prompted(talk) == "What is this? [Answer with this: I see a brown dog on the left.]"
+
+
 def test_a_camera_that_was_just_turned_on_is_not_off(talk: Talk) -> None:
     talk.do(lambda session: session.show(b"picture"))
     write(talk, "What do you see?")
