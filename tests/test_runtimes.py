@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from omni.chat import Tool
 from omni.config import OmniConfig, load
 from omni.dialog.answering import ResponseRequest
 from omni.dialog.options import default_options
+from omni.dialog.tools import ToolChoice, ToolOptions
 from omni.events import (
     Event,
     Item,
@@ -19,6 +21,7 @@ from omni.events import (
     PlayoutStarted,
     PlayoutStopped,
     ResponseAudio,
+    ResponseCall,
     ResponseDone,
     ResponseText,
 )
@@ -27,6 +30,7 @@ from omni.serve.conversation import Conversation, Conversations
 from omni.stages.build import build_stage, stage_names
 
 FRAME_S = 0.02
+SCHEMA = '{"properties": {"words": {"type": "string"}}, "required": ["words"]}'
 
 
 def local(config: OmniConfig) -> Pipeline:
@@ -40,7 +44,7 @@ def ray(config: OmniConfig) -> Pipeline:
 
 
 class Script:
-    """A user who speaks, is answered, talks over the second answer, and writes."""
+    """A user who speaks, is answered, talks over the second answer, writes, has a tool called."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -61,6 +65,9 @@ class Script:
         talk.run(lambda session: session.add_item(item))
         talk.run(lambda session: session.respond(ResponseRequest()))
         await self._listen(talk, ResponseDone, 4)
+        tools = ToolOptions((Tool("greet", "", SCHEMA),), ToolChoice("required"))
+        talk.run(lambda session: session.respond(ResponseRequest(tools=tools)))
+        await self._listen(talk, ResponseDone, 5)
 
     def told(self) -> list[tuple[Any, ...]]:
         """What happened, without ids, times and how sound was cut; a cut reply counts as one."""
@@ -87,7 +94,8 @@ class Script:
 def _words(event: Event) -> tuple[Any, ...]:
     if isinstance(event, ResponseDone):
         is_whole = event.status == "completed"
-        return (event.status, event.reason, event.item.text if is_whole else "")
+        said = event.item.text or event.item.arguments
+        return (event.status, event.reason, said if is_whole else "")
     return (getattr(event, "transcript", None),)
 
 
@@ -117,4 +125,6 @@ async def test_the_same_conversation_gives_the_same_events_on_both_runtimes() ->
     on_ray = await played(ray)
     assert on_local.told() == on_ray.told()
     statuses = [e.status for e in on_local.events if isinstance(e, ResponseDone)]
-    assert statuses == ["completed", "cancelled", "completed", "completed"]
+    assert statuses == ["completed", "cancelled", "completed", "completed", "completed"]
+    calls = [e.item.arguments for e in on_ray.events if isinstance(e, ResponseCall)]
+    assert calls == ['{"words": "hello"}']
