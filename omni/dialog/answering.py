@@ -93,10 +93,10 @@ class Answering:
         return self._remote.num_results > self._num_told
 
     def tell_results(self, *, may_call: bool) -> None:
-        """Go on from what the servers' tools have answered."""
-        tools = self.options.tools
-        silent = replace(tools, choice=ToolChoice("none"))
-        self._respond(ResponseRequest(tools=tools if may_call else silent))
+        """Go on from what the servers' tools have answered; that a tool must be called no more."""
+        self._num_told = self._remote.num_results
+        choice = ToolChoice("auto" if may_call else "none")
+        self._respond(ResponseRequest(tools=replace(self.options.tools, choice=choice)))
 
     def watch_asides(self, *, is_silent: bool) -> None:
         """Let what is beside the conversation go on, as far as that leaves room."""

@@ -12,8 +12,7 @@ from omni.chat import Tool
 from omni.config_tools import ToolsConfig
 from omni.dialog.history import History
 from omni.dialog.outbox import Outbox
-from omni.dialog.tool_arguments import check_schema, parse_object
-from omni.dialog.tools import MAX_SCHEMA_CHARS, MAX_TOOLS, ToolOptions
+from omni.dialog.tools import MAX_TOOLS, ToolOptions
 from omni.errands import ErrandError, ListTools, McpServer, Result, RunTool, ToolRan, ToolsListed
 from omni.errors import ProtocolError
 from omni.events import Failed, Item, ItemAdded, ItemDone, Mcp
@@ -176,9 +175,7 @@ class RemoteTools:
         if known is None:  # the client has changed its mind
             return
         known.tools = tuple(
-            replace(tool, server=known.server.label, remote_name=tool.name)
-            for tool in result.tools
-            if _is_usable(tool)
+            replace(tool, server=known.server.label, remote_name=tool.name) for tool in result.tools
         )
         if self._history.has(result.item_id):
             mcp = Mcp(known.server.label, tools=known.allowed)
@@ -214,10 +211,3 @@ class RemoteTools:
         """The model learns what a call came to, at this point of the conversation."""
         answer = Item(self._out.new_id("item"), "mcp_output", call_id=item.call_id, output=output)
         self._history.add(answer)
-
-
-def _is_usable(tool: Tool) -> bool:
-    if not tool.name or len(tool.parameters) > MAX_SCHEMA_CHARS:
-        return False
-    schema = parse_object(tool.parameters)
-    return schema is not None and check_schema(schema) is None

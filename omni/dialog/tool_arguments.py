@@ -6,6 +6,7 @@ Law: what leaves here was checked against the schema; a guess is never made betw
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import json_repair
@@ -38,9 +39,11 @@ def parse_object(text: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def check_schema(schema: Mapping[str, Any]) -> str | None:
-    """What is wrong with a JSON schema, if anything."""
+@lru_cache(maxsize=512)
+def check_schema(text: str) -> str | None:
+    """What is wrong with a JSON schema, if anything. It takes milliseconds, so it is remembered."""
     try:
+        schema = json.loads(text)
         Draft202012Validator.check_schema(schema)
         complaint({}, schema)
     except Exception as error:  # the library's own errors, and whatever deep nesting raises

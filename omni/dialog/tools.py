@@ -130,6 +130,12 @@ class Toolbox:
         return alike[0] if len(alike) == 1 else None
 
 
+def is_usable(tool: Tool) -> bool:
+    """Whether a tool that somebody else lists can be offered."""
+    is_named = bool(tool.name) and len(tool.parameters) <= MAX_SCHEMA_CHARS
+    return is_named and check_schema(tool.parameters) is None
+
+
 def check_tools(tools: Sequence[Tool], param: str) -> None:
     """Raises ProtocolError, naming the field, for tools that cannot be offered."""
     if len(tools) > MAX_TOOLS:
@@ -145,7 +151,7 @@ def check_tools(tools: Sequence[Tool], param: str) -> None:
         if len(tool.parameters) > MAX_SCHEMA_CHARS:
             fault = f"more than {MAX_SCHEMA_CHARS} characters"
         else:
-            fault = check_schema(json.loads(tool.parameters)) or ""
+            fault = check_schema(tool.parameters) or ""
         if fault:
             raise ProtocolError(f"Invalid value for '{where}.parameters': {fault}.",
                                 param=f"{where}.parameters")  # fmt: skip

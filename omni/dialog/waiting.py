@@ -49,6 +49,7 @@ class Waiting:
         if self._quiet_since_ms is None:
             self._quiet_since_ms = now_ms
         is_due = now_ms - self._quiet_since_ms >= self._config.filler_after_ms
-        if is_due and not self._is_filled and self._config.filler:
+        is_spoken = self._answering.options.modality == "audio"
+        if is_due and is_spoken and not self._is_filled and self._config.filler:
             self._is_filled = True
             self._answering.announce(self._config.filler)

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 
 from omni.chat import Tool
 from omni.config_tools import ToolsConfig
+from omni.dialog.tools import MAX_TOOLS, is_usable
 from omni.errands import (
     Errand,
     ErrandError,
@@ -79,7 +80,9 @@ class Errands:
             transport = streamable_http_client(errand.server.url, http_client=http)
             async with Client(transport, read_timeout_seconds=limit_s) as client:
                 if isinstance(errand, ListTools):
-                    return ToolsListed(errand.item_id, tuple([t async for t in _listed(client)]))
+                    listed = [tool async for tool in _listed(client)]
+                    usable = await asyncio.to_thread(_usable, listed)
+                    return ToolsListed(errand.item_id, usable)
                 return await self._run(errand, client)
 
     async def _run(self, errand: RunTool, client: Client) -> ToolRan:
@@ -132,6 +135,11 @@ async def _listed(client: Client) -> Any:
         cursor = page.next_cursor
         if cursor is None:
             return
+
+
+def _usable(tools: list[Tool]) -> tuple[Tool, ...]:
+    """Schemas take milliseconds to check: on a thread, for others talk meanwhile."""
+    return tuple(tool for tool in tools[:MAX_TOOLS] if is_usable(tool))
 
 
 def _tool(tool: ListedTool) -> Tool:

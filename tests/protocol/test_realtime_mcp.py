@@ -199,6 +199,28 @@ def test_the_wait_is_filled_once_and_only_in_silence(config: OmniConfig) -> None
     assert transcripts(shop.wait(3)) == ["There is black tea."]
 
 
+def test_a_written_conversation_has_no_fillers(config: OmniConfig) -> None:
+    shop = Shop(config)
+    shop.offer()
+    shop.desk.send(update(output_modalities=["text"]))
+    shop.ask()
+    assert "response.created" not in names(shop.wait(5))
+
+
+def test_a_tool_that_must_be_called_is_called_once(config: OmniConfig) -> None:
+    def write(chat: Messages, prefix: str) -> str:
+        return 'search", "arguments": {"words": "tea"}}' if prefix else script(chat, prefix)
+
+    shop = Shop(config, write)
+    shop.offer()
+    shop.desk.send(update(tool_choice="required"))
+    shop.ask()
+    (run,) = shop.runs()
+    shop.learn(ToolRan(run.item_id, "herbal tea"))
+    assert transcripts(shop.wait(6)) == ["There is herbal tea."]
+    assert shop.runs() == []
+
+
 def test_the_conversation_goes_on_and_the_answer_waits_for_its_turn(config: OmniConfig) -> None:
     shop = Shop(config)
     shop.offer()
