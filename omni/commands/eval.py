@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import sys
+from functools import reduce
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -24,6 +25,7 @@ from omni.commands.talk import read_sound
 from omni.config import OmniConfig
 from omni.errors import ConfigError, OmniError
 from omni.evaluation.lines import Transport, calling
+from omni.evaluation.outcomes import Outcomes, outcomes_from
 from omni.evaluation.panel import Panel, Transcribe
 from omni.evaluation.recording import RATE_HZ, Recording
 from omni.evaluation.script import Performance
@@ -37,7 +39,24 @@ TALKATIVE: Final = {
 }
 
 
+EPILOG: Final = """\
+kinds of recordings for `turns`, any file that libsndfile reads, one voice at its usual level:
+  question     something to be answered
+  pause        a sentence with one pause in it, which is not to be taken for its end
+  interrupt    said over the reply, which is to stop
+  backchannel  "mm-hm", "right": said over the reply, which is to go on
+  tic          a cough, "um": over the reply and in silence; to be left alone
+  side         talk to somebody else, at the level at which it reaches the microphone
+
+  omni eval turns interrupt=wait.wav interrupt=stop.wav tic=cough.wav --out call.wav --details
+  omni eval turns --events 7 --seed 1 --json > 1.json
+  omni eval turns --events 7 --seed 2 --json --add 1.json     # both, pooled
+"""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("what", choices=("turns", "network"), help="what to measure")
     parser.add_argument(
         "recordings",
@@ -48,6 +67,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--transport", choices=get_args(Transport), default="websocket")
     parser.add_argument("--events", type=int, default=20, help="of each class (default: 20)")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same script")
+    parser.add_argument(
+        "--add",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="EARLIER.json",
+        help="pool the figures with those of an earlier --json, to measure in shorter pieces",
+    )
     parser.add_argument("--out", type=Path, metavar="CALL.wav", help="keep both sides, in stereo")
     parser.add_argument("--details", action="store_true", help="tell of every single event, too")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -60,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
     if args.what == "network":
         transcribe = None if args.cpu else _recogniser(settings)
         return eval_network.run(args, _voice(settings), transcribe)
+    earlier = [_earlier(path) for path in args.add]
     repertoire = Repertoire(_voice(settings), args.seed, _recordings(args.recordings))
     repertoire.rehearse()
     with server(args) as (url, _):
@@ -70,7 +98,9 @@ def run(args: argparse.Namespace) -> int:
             return 1
     if args.out:
         soundfile.write(args.out, np.stack([recording.user, recording.agent], axis=1), RATE_HZ)
-    report = {"transport": args.transport, "seed": args.seed, **panel.figures()}
+    outcomes = reduce(Outcomes.plus, earlier, panel.outcomes())
+    report = {"transport": args.transport, "seed": args.seed, **outcomes.figures()}
+    report["outcomes"] = outcomes.as_dict()
     if args.details:
         report["events"] = panel.details()
     print(json.dumps(report)) if args.json else _show(report)
@@ -94,6 +124,13 @@ def _recordings(given: list[str]) -> dict[Kind, list[Samples]]:
             raise ConfigError(f"a recording is given as KIND=FILE, not {item!r}", param=item)
         found.setdefault(kind, []).append(read_sound(Path(path)))  # type: ignore[arg-type]
     return found
+
+
+def _earlier(path: Path) -> Outcomes:
+    try:
+        return outcomes_from(json.loads(path.read_text())["outcomes"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"cannot read figures from {path}: {error}", param="add") from error
 
 
 def _voice(settings: OmniConfig) -> Say:
@@ -139,7 +176,7 @@ def _show(report: dict[str, Any]) -> None:
     console = Console()
     table = Table("figure", "value")
     for name, value in report.items():
-        if name not in ("counts", "events"):
+        if name not in ("counts", "events", "outcomes"):
             table.add_row(name, "-" if value is None else str(value))
     console.print(table)
     console.print("events:", report["counts"])

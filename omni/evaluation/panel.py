@@ -1,8 +1,7 @@
-"""The figures of a performance, from its recording alone.
+"""What came of each event of a performance, from its recording alone.
 
 Definitions: tau-Voice for L_R, L_Y, R_Y and the selectivities, with Full-Duplex-Bench's merging of
-gaps (0.5 s) for what counts as speaking; vLLM-Omni for continuity; OmniInteract for spill. A rate
-of fewer than ten events is None.
+gaps (0.5 s) for what counts as speaking; vLLM-Omni for continuity; OmniInteract for spill.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,19 +12,18 @@ from typing import Any, Final
 import numpy as np
 
 from omni.dialog.lexicon import words_of
+from omni.evaluation.outcomes import Outcomes
 from omni.evaluation.recording import AUDIBLE, FRAME_SAMPLES, RATE_HZ, Recording
 from omni.evaluation.script import Mark
 from omni.evaluation.sounds import Kind
 from omni.types import Samples
 
 MERGED_S: Final = 0.5  # a shorter silence of the agent's is a pause, not an end
-YIELD_S: Final = 2.0  # an interruption is heeded within
 IGNORE_S: Final = 1.0  # whoever stops within this after a murmur has yielded to it
 ANSWER_S: Final = 2.0  # whoever speaks within this after a tic in silence has answered it
 LONGEST_S: Final = 15.0  # longest latency looked for
 DEFICIT_S: Final = 0.1
 AROUND_S: Final = 1.5  # after a sound of the user's, a pause of the agent's is deliberate
-MIN_EVENTS: Final = 10
 FRAME_S: Final = FRAME_SAMPLES / RATE_HZ
 
 Transcribe = Callable[[Samples], str]
@@ -74,38 +72,20 @@ class Panel:
         self._transcribe = transcribe
         self._spans = spans_of(recording.agent)
 
-    def figures(self) -> dict[str, Any]:
-        """Every figure by its name, and the counts of the events behind them."""
-        yields = [self._yield_s(mark) for mark in self._over_speech("interrupt")]
-        responses = [self._response_s(m) for m in self._of("question", "pause")]
-        heeded = [y for y in yields if y <= YIELD_S]
-        answered = [r for r in responses if r is not None]
-        takeovers = [self._takes_over(mark) for mark in self._of("pause")]
-        ignored = {kind: self._ignored(kind) for kind in ("backchannel", "tic", "side")}
-        replies = self._replies_whole()
-        spills = [self._spill_s(mark) for mark in self._over_speech("interrupt")]
-        return {
-            "R_Y": _rate([y <= YIELD_S for y in yields]),
-            "R_R": _rate([r is not None for r in responses]),
-            **_percentiles("L_R", answered),
-            **_percentiles("L_Y", heeded),
-            "S_BC": _rate(ignored["backchannel"]),
-            "S_VT": _rate(ignored["tic"]),
-            "S_ND": _rate(ignored["side"]),
-            "pause_take_over": _rate(takeovers),
-            "spill_s": round(float(np.mean(spills)), 3) if spills else None,
-            "unheard_words": self._unheard_words(),
-            "continuity_ok": _rate(replies),
-            "counts": {
-                "interruptions": len(yields),
-                "responses": len(responses),
-                "backchannels": len(ignored["backchannel"]),
-                "tics": len(ignored["tic"]),
-                "side_talk": len(ignored["side"]),
-                "pauses": len(takeovers),
-                "replies": len(replies),
-            },
-        }
+    def outcomes(self) -> Outcomes:
+        """What came of each event."""
+        interruptions = self._over_speech("interrupt")
+        return Outcomes(
+            yields_s=tuple(round(self._yield_s(mark), 3) for mark in interruptions),
+            spills_s=tuple(round(self._spill_s(mark), 3) for mark in interruptions),
+            responses_s=tuple(self._response_s(mark) for mark in self._of("question", "pause")),
+            take_overs=tuple(self._takes_over(mark) for mark in self._of("pause")),
+            backchannels=tuple(self._ignored("backchannel")),
+            tics=tuple(self._ignored("tic")),
+            side_talk=tuple(self._ignored("side")),
+            replies=tuple(self._replies_whole()),
+            unheard_words=self._unheard_words(),
+        )
 
     def details(self) -> list[dict[str, Any]]:
         """One row for each thing the user did, for whoever wants to know which went wrong."""
@@ -265,14 +245,3 @@ def _deficits(
             out.append((at_s, at_s - end_s))
         end_s = max(end_s or at_s, at_s) + duration_s
     return out
-
-
-def _rate(outcomes: Sequence[bool]) -> float | None:
-    return round(sum(outcomes) / len(outcomes), 3) if len(outcomes) >= MIN_EVENTS else None
-
-
-def _percentiles(name: str, values_s: Sequence[float]) -> dict[str, float | None]:
-    if len(values_s) < MIN_EVENTS:
-        return {f"{name}_p50_ms": None, f"{name}_p95_ms": None}
-    p50, p95 = np.percentile(values_s, [50, 95])
-    return {f"{name}_p50_ms": round(1000 * float(p50)), f"{name}_p95_ms": round(1000 * float(p95))}

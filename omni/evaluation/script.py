@@ -65,7 +65,7 @@ class Performance:
             done = Counter(mark.kind for mark in self.marks if mark.over_speech)
             if not self._due and done["interrupt"] >= self._events:
                 break
-            await self._round("pause" if round_number % 2 else "question")
+            await self._round("pause" if round_number % 3 else "question")
         return self.marks
 
     async def _round(self, asking: Kind) -> None:

@@ -101,6 +101,7 @@ class Repertoire:
         self._say = say
         self._rng = np.random.default_rng(seed)
         self._recordings = recordings or {}
+        self._first = int(self._rng.integers(0, 1000))  # of each list, which text comes first
         self._counts: dict[Kind, int] = {}
         self._made: dict[tuple[str, str], Samples] = {}
 
@@ -116,10 +117,11 @@ class Repertoire:
         self._babble()
 
     def next(self, kind: Kind) -> Sound:
-        count = self._counts.get(kind, 0)
+        count = self._counts.get(kind, self._first)
         self._counts[kind] = count + 1
         if given := self._recordings.get(kind):
-            return Sound(kind, trimmed(given[count % len(given)]))
+            own = trimmed(given[count % len(given)])
+            return Sound(kind, own, longest_pause(own) if kind == "pause" else None)
         match kind:
             case "question":
                 return Sound(kind, self._user(QUESTIONS[count % len(QUESTIONS)]))
@@ -189,6 +191,15 @@ def trimmed(samples: Samples) -> Samples:
     """From the first audible sample to the last."""
     loud = np.flatnonzero(np.abs(samples) > SILENT_BELOW * np.abs(samples).max(initial=0))
     return samples[loud[0] : loud[-1] + 1] if loud.size else samples
+
+
+def longest_pause(samples: Samples) -> tuple[float, float]:
+    """From and to, in s: the longest run of sound below a fiftieth of the peak."""
+    loud = np.flatnonzero(np.abs(samples) > SILENT_BELOW * np.abs(samples).max(initial=0))
+    if len(loud) < 2:
+        return 0.0, 0.0
+    longest = int(np.argmax(np.diff(loud)))
+    return loud[longest] / RATE_HZ, loud[longest + 1] / RATE_HZ
 
 
 def levelled(samples: Samples) -> Samples:

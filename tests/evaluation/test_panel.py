@@ -1,13 +1,16 @@
 """The figures of made-up conversations whose outcome is known."""
 
+import json
 from typing import Any
 
 import numpy as np
 import pytest
 
+from omni.evaluation.outcomes import Outcomes, outcomes_from
 from omni.evaluation.panel import Panel, num_unheard, spans_of
 from omni.evaluation.recording import FRAME_SAMPLES, RATE_HZ, Recording
 from omni.evaluation.script import Mark
+from omni.evaluation.sounds import Repertoire
 
 
 def recording(*spoken: tuple[float, float], length_s: float = 200.0) -> Recording:
@@ -28,7 +31,7 @@ def reply(recorded: Recording, name: str, begun_s: float, ended_s: float, status
 
 
 def figures(recorded: Recording, marks: list[Mark]) -> dict[str, Any]:
-    return Panel(recorded, marks, None).figures()
+    return Panel(recorded, marks, None).outcomes().figures()
 
 
 def test_latencies_are_from_the_users_end_to_the_agents_beginning() -> None:
@@ -125,3 +128,23 @@ def test_a_player_of_a_stream_that_came_late_catches_up_in_its_silences() -> Non
                 recorded.stream(np.zeros(FRAME_SAMPLES, np.float32))
         recorded.stream(np.full(FRAME_SAMPLES, 0.1 if index >= 100 else 0.0, np.float32))
     assert spans_of(recorded.agent).first_after(0) == pytest.approx(100 / 50, abs=0.1)
+
+
+def test_outcomes_of_several_calls_add_up_to_the_figures_of_one() -> None:
+    one = Outcomes((0.2,) * 6, (0.0,) * 6, (1.0, None), tics=(True,) * 6, unheard_words=0)
+    two = Outcomes((3.0,) * 6, (1.0,) * 6, (1.2,), tics=(False,) * 6, unheard_words=2)
+    both = outcomes_from(json.loads(json.dumps(one.plus(two).as_dict())))
+    found = both.figures()
+    assert (found["R_Y"], found["spill_s"], found["S_VT"]) == (0.5, 0.5, 0.5)
+    assert found["counts"]["responses"] == 3
+    assert found["unheard_words"] == 2
+    assert one.plus(Outcomes()).figures() == one.figures()
+    with pytest.raises(TypeError):
+        outcomes_from({"yield": []})
+
+
+def test_the_pause_in_a_recording_of_the_users_own_is_found() -> None:
+    speech = np.random.default_rng(0).normal(0, 0.1, RATE_HZ).astype(np.float32)
+    own = np.concatenate([speech, np.zeros(int(0.7 * RATE_HZ), np.float32), speech])
+    sound = Repertoire(lambda *_: (speech, []), 0, {"pause": [own]}).next("pause")
+    assert sound.pause_s == (pytest.approx(1.0, abs=0.01), pytest.approx(1.7, abs=0.01))
