@@ -11,6 +11,7 @@ from omni.dialog.options import TurnDetection
 
 RATE_HZ = 16000
 HYSTERESIS = 0.15  # speech goes on down to this much below the threshold that begins it
+LOST_SAMPLES = RATE_HZ // 5  # windows follow each other closer than this
 RESUME_SAMPLES = RATE_HZ * 64 // 1000  # a click in a pause does not take the turn back
 
 
@@ -62,6 +63,8 @@ class Endpointer:
         `min_speech_ms`: voiced sound that counts as a beginning.
         """
         previous, self._position = self._position, end_sample
+        if end_sample - previous > LOST_SAMPLES:  # nobody listened meanwhile
+            previous, self._run_start = end_sample, None
         if self.detection is None:
             self.stop()
             return None

@@ -102,3 +102,23 @@ def test_the_threshold_can_change_while_it_runs(threshold: float) -> None:
     endpointer = Endpointer(DETECTION, PAUSE_MS)
     endpointer.detection = replace(DETECTION, threshold=threshold)
     assert bool(follow(endpointer, [0.5] * 20)) == (threshold < 0.5)
+
+
+def test_sound_that_nobody_listened_to_is_no_speech() -> None:
+    endpointer = Endpointer(DETECTION, PAUSE_MS)
+    assert follow(endpointer, [0.9]) == []
+    assert endpointer.feed(30 * 16000, 0.9, MIN_SPEECH_MS) is None
+
+
+@pytest.mark.parametrize(("max_silence_ms", "waited_ms"), [(1600, 1000), (480, 480)])
+def test_a_turn_waits_while_nothing_is_ready_but_not_longer_than_the_client_said(
+    max_silence_ms: int, waited_ms: int
+) -> None:
+    detection = replace(DETECTION, silence_duration_ms=480, max_silence_ms=max_silence_ms)
+    num_silent, heard = 0, []
+    while not heard or heard[-1].kind != "ended":
+        num_silent += 1
+        endpointer = Endpointer(detection, PAUSE_MS)
+        endpointer.unready_ms = 1000
+        heard = follow(endpointer, [0.9] * 20 + [0.0] * num_silent)
+    assert num_silent == pytest.approx(waited_ms / 32, abs=1)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omni.config import OmniConfig, load
+from omni.dialog.messages import BARELY_WORDS
 from omni.events import (
     Failed,
     PlayoutCleared,
@@ -299,3 +300,8 @@ def test_the_history_is_what_was_played_to_the_word(
         return
     assert done.item.text == words_within(played_samples(talk))
     assert REPLY.startswith(done.item.text)
+    talk.quiet(1.4)
+    prompt = [c for c in talk.sent if isinstance(c, Prompt) and c.max_tokens][-1]
+    spoken = [message.text for message in prompt.messages if message.role == "assistant"]
+    was_hardly_heard = len(done.item.text.split()) <= BARELY_WORDS
+    assert spoken == ([] if was_hardly_heard else [done.item.text])
