@@ -28,45 +28,74 @@ _ASSENT: Final[Mapping[str, str]] = {
     "en": "yeah|yes|yep|yup|ya|right|ok|okay|k|sure|true|exactly|indeed|totally|absolutely|great|"
     "good|nice|cool|wow|really|alright|all right|i see|got it|gotcha|of course|makes sense|"
     "sounds good|that s right|that s true|thanks|thank you|thank you very much|you|fine|perfect|"
-    "interesting|i know|fair enough|so|bye|bless you|excellent|lovely|amazing|definitely|for sure",
+    "interesting|i know|fair enough|so|bye|bless you|excellent|lovely|amazing|definitely|for sure|"
+    "aha|yea|huh|no problem|no worries|no kidding|no doubt|no way",
     "es": "sí|si|vale|claro|claro que sí|ya|ajá|bueno|bien|muy bien|de acuerdo|entiendo|exacto|"
-    "gracias|ya veo|por supuesto|perfecto|eso|genial",
+    "gracias|ya veo|por supuesto|perfecto|eso|genial|"
+    "aja|ok|okay|correcto|cierto|qué bien|ah ya",
     "fr": "oui|ouais|d accord|ok|bien|très bien|bien sûr|voilà|c est ça|exactement|je vois|ah bon|"
-    "merci|entendu|tout à fait|super|bon|mais oui",
+    "merci|entendu|tout à fait|super|bon|mais oui|"
+    "okay|exact|parfait|c est vrai|ouaip",
     "de": "ja|jo|jawohl|genau|okay|gut|klar|aha|achso|ach so|stimmt|verstehe|richtig|danke|"
-    "alles klar|na klar|sehr gut|schön|eben|natürlich",
-    "it": "sì|si|certo|va bene|bene|ok|esatto|capisco|giusto|ecco|grazie|d accordo|già|perfetto",
-    "pt": "sim|é|claro|tá|tá bom|certo|isso|entendi|ok|bom|exato|obrigado|obrigada|pois é|beleza",
-    "zh": "嗯|对|好|好的|是|是的|哦|啊|没错|谢谢|对对|知道了|明白|行",
-    "ja": "うん|はい|ええ|そう|そうですね|そうです|なるほど|へえ|ああ|ね|おお|わかりました",
+    "alles klar|na klar|sehr gut|schön|eben|natürlich|"
+    "ok|ach|ah ja|ach ja|super|prima|toll|doch",
+    "it": "sì|si|certo|va bene|bene|ok|esatto|capisco|giusto|ecco|grazie|d accordo|già|perfetto|"
+    "okay|davvero|chiaro",
+    "pt": "sim|é|claro|tá|tá bom|certo|isso|entendi|ok|bom|exato|obrigado|obrigada|pois é|beleza|"
+    "okay|uhum|aham|legal|verdade|pois|claro que sim",
+    "zh": "嗯|对|好|好的|是|是的|哦|啊|没错|谢谢|对对|知道了|明白|行|是啊|好吧|好啊|当然|没问题|"
+    "原来如此|有道理|對|對對|沒錯|謝謝|當然|沒問題|原來如此",
+    "ja": "うん|はい|ええ|そう|そうですね|そうです|なるほど|へえ|ああ|ね|おお|わかりました|"
+    "そうだね|そうか|そっか|たしかに|確かに|本当|ほんと|すごい|いいね|了解|オッケー|ありがとう|"
+    "ふーん|ふうん|へー",
+    "ko": "네|예|응|그래|그래요|맞아|맞아요|아|음|그렇군요|좋아|좋아요|알겠어요|알겠습니다|"
+    "오케이|고마워|감사합니다",
+    "ru": "да|ага|угу|ясно|понятно|хорошо|ладно|верно|точно|конечно|спасибо|ок|окей|так|ну|"
+    "правда|отлично|здорово",
+    "nl": "ja|jawel|oké|ok|goed|prima|precies|juist|klopt|aha|bedankt|dank je|mooi|natuurlijk",
     "hi": "हाँ|हां|जी|ठीक है|अच्छा|सही",
 }
 _STOP: Final[Mapping[str, str]] = {
     "en": "stop|wait|no|nope|hold on|hang on|hold up|shut up|be quiet|quiet|enough|cancel|pause|"
     "never mind|nevermind|excuse me|one moment|one second|just a second|just a moment|listen|"
-    "forget it|let me|that s wrong|not that|actually|sorry but|stop it|silence|hush",
-    "es": "para|pare|basta|espera|espere|no|un momento|alto|cállate|silencio|perdona|perdón|oye",
+    "forget it|let me|that s wrong|not that|actually|sorry but|stop it|silence|hush|"
+    "sorry|pardon|hey|hello|question",
+    "es": "para|pare|basta|espera|espere|no|un momento|alto|cállate|silencio|perdona|perdón|oye|"
+    "un segundo|pregunta",
     "fr": "stop|arrête|arrêtez|attends|attendez|non|un moment|une seconde|ça suffit|tais toi|"
-    "silence|pardon|excusez moi|écoute|laisse tomber",
+    "silence|pardon|excusez moi|écoute|laisse tomber|"
+    "arrete|attend|stoppe|chut|une minute|désolé|question",
     "de": "stopp|stop|halt|warte|warten sie|nein|nee|moment|augenblick|sei still|ruhe|genug|"
-    "entschuldigung|hör auf|vergiss es",
-    "it": "ferma|fermati|fermo|basta|aspetta|aspetti|no|un momento|un attimo|zitto|scusa|scusi",
-    "pt": "para|pare|espera|espere|não|um momento|chega|basta|cala a boca|silêncio|desculpa",
-    "zh": "停|停下|等|等等|等一下|不|不是|不对|别|别说了|够了|安静",
-    "ja": "待って|ちょっと待って|ストップ|止めて|やめて|いや|いいえ|違う|もういい",
+    "entschuldigung|hör auf|vergiss es|"
+    "wart|wart mal|sekunde|frage",
+    "it": "ferma|fermati|fermo|basta|aspetta|aspetti|no|un momento|un attimo|zitto|scusa|scusi|"
+    "stop|alt|silenzio|un secondo|domanda",
+    "pt": "para|pare|espera|espere|não|um momento|chega|basta|cala a boca|silêncio|desculpa|"
+    "stop|peraí|um segundo|pergunta",
+    "zh": "停|停下|等|等等|等一下|稍等|打住|闭嘴|不|不是|不对|不要|别|别说了|够了|安静|"
+    "不對|別|別說了|夠了|安靜|閉嘴",
+    "ja": "待って|ちょっと待って|ストップ|止めて|やめて|いや|いいえ|違う|もういい|"
+    "ちょっと|待った|やめ|いえ|静かに|すみません",
+    "ko": "잠깐|잠깐만|잠깐만요|멈춰|그만|아니|아니요|아니야|기다려|스톱|조용히|됐어",
+    "ru": "стоп|стой|постой|подожди|подождите|погоди|нет|хватит|минуту|минутку|секунду|тихо|"
+    "замолчи|прекрати|извини|извините|не надо",
+    "nl": "stop|wacht|nee|een moment|moment|genoeg|stil|hou op|sorry",
     "hi": "रुको|रुकिए|नहीं|बस|ठहरो|चुप",
 }
 _QUESTION: Final[Mapping[str, str]] = {
     "en": "what|why|how|when|where|who|whose|whom|which|can you|could you|would you|will you|"
     "do you|did you|are you|is it|is that|is there|does|tell me|what s|who s|how s|can i|could i|"
-    "should i|may i",
+    "should i|may i|are there|have you|where s|when s|why s|how come",
     "es": "qué|por qué|cómo|cuándo|cuánto|dónde|quién|cuál|puedes|podrías|puede|dime",
     "fr": "que|quoi|pourquoi|comment|quand|où|qui|quel|quelle|combien|est ce que|qu est ce|"
     "peux tu|pouvez vous|dis moi",
     "de": "was|warum|wieso|wie|wann|wo|wer|wen|welche|welcher|welches|kannst du|können sie|sag mir",
     "it": "che|cosa|perché|come|quando|dove|chi|quale|quanto|puoi|può|dimmi",
     "pt": "que|o que|por que|porque|como|quando|onde|quem|qual|quanto|você pode|me diga",
-    "zh": "什么|为什么|怎么|什么时候|哪|谁|几|多少|能不能|可以",
+    "zh": "什么|为什么|怎么|什么时候|哪|谁|几|多少|能不能|可以|什麼|為什麼|怎麼|誰|幾",
+    "ko": "뭐|왜|어떻게|언제|어디|누구|무엇|얼마|몇",
+    "ru": "что|почему|зачем|как|когда|где|кто|какой|какая|какие|сколько|расскажи|можешь|скажи",
+    "nl": "wat|waarom|hoe|wanneer|waar|wie|welke|kun je|kan je|kunt u",
     "ja": "何|なに|なぜ|どうして|どう|いつ|どこ|誰|どれ|いくら",
     "hi": "क्या|क्यों|कैसे|कब|कहाँ|कौन",
 }
@@ -74,7 +103,10 @@ _QUESTION: Final[Mapping[str, str]] = {
 _OPEN: Final[Mapping[str, str]] = {
     "en": "and|but|or|because|the|a|an|of|to|for|with|my|your|our|their|if|than|um|uh|er|from|at|"
     "into|about|i m|it s|we re|they re|i ll|i d|which|whose|when the|as|like a|is a|can you|"
-    "could you|would you|do you|what is the|tell me about|i want|i d like|to know|wants to",
+    "could you|would you|do you|what is the|tell me about|i want|i d like|to know|wants to|"
+    "explain to me|tell me|show me|give me|told me|asked me|i think|i think that|i wonder|i mean|"
+    "i was wondering|i was thinking|i heard that|the thing is|my question is|what if|how about|"
+    "is the difference|s the difference|such as|for example|instead of|according to",
     "es": "y|pero|o|porque|el|la|los|las|un|una|de|del|a|al|para|con|mi|tu|su|si|que|en|eh|por",
     "fr": "et|mais|ou|parce que|le|la|les|un|une|des|de|du|à|au|pour|avec|mon|ma|mes|si|que|en|"
     "euh|dans|sur",

@@ -25,6 +25,12 @@ from omni.dialog.lexicon import asks_for_more, read, words_of
         ("嗯，对。", "zh"),
         ("そうですね。", "ja"),
         ("d'accord", ""),
+        ("No problem, sure.", "en"),
+        ("對，沒錯。", "zh"),
+        ("へー、なるほど。", "ja"),
+        ("네, 맞아요.", "ko"),
+        ("Да, понятно.", "ru"),
+        ("Ja, precies.", "nl"),
     ],
 )
 def test_assent(text: str, language: str) -> None:
@@ -43,6 +49,12 @@ def test_assent(text: str, language: str) -> None:
         ("等一下", "zh"),
         ("ちょっと待って", "ja"),
         ("Halt", ""),
+        ("Sorry, one thing", "en"),
+        ("Pregunta.", "es"),
+        ("不對，等等", "zh"),
+        ("잠깐만요!", "ko"),
+        ("Нет, подожди", "ru"),
+        ("Nee, wacht", "nl"),
     ],
 )
 def test_a_wish_to_stop(text: str, language: str) -> None:
