@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from omni.config import OmniConfig
 from omni.dialog.endpointing import HYSTERESIS, Boundary, Endpointer
-from omni.dialog.options import SessionOptions
+from omni.dialog.options import SessionOptions, TurnDetection
 from omni.dialog.outbox import Outbox
 from omni.dialog.turn import RATE_HZ
 from omni.dialog.voice import Voice
@@ -63,6 +63,8 @@ class DuplexListening:
         self._onset: int | None = None  # of a turn that began and was not told
         self._over_onset = self._over_until = 0  # samples: a sound over our speech
         self._over_ms = 0  # voiced, of that sound
+        self._voiced_until = 0
+        self._is_noise = False  # a sound went on for longer than a turn: it interrupts no more
         self._started_ms = 0
         self.speech_end_ms = outbox.clock.now_ms()  # wall clock of the last voice heard
         self.has_floor = False  # they interrupted us, and go on
@@ -101,13 +103,16 @@ class DuplexListening:
         if is_voice:
             age_ms = (self._buffer.position - end) * 1000 / RATE_HZ
             self.speech_end_ms = self._out.clock.now_ms() - age_ms
-        is_guarded = self._voice.is_taken and not self.has_floor
+            self._voiced_until = end
+        is_guarded = self._voice.is_taken and not (self.has_floor or self._is_noise)
         if is_guarded and detection.interrupts_response:
             self._follow_over(end, is_voice=is_voice)
         if boundary := self._endpointer.feed(end, probability, self._turn.min_speech_ms):
             self._at(boundary)
         if self._onset is not None and not self._voice.is_taken:
             self._tell_start(self._onset)  # we have finished meanwhile, they have not
+        if self.has_floor:
+            self._watch(end, detection)
 
     # ---- inside
 
@@ -143,6 +148,16 @@ class DuplexListening:
             self._tell_start(self._over_onset)
         self._owner.on_interrupt()
 
+    def _watch(self, end: int, detection: TurnDetection) -> None:
+        """Whoever has the floor gives it back: by silence, though no turn was found in what they
+        said, or when a turn would be too long."""
+        silence_ms = (end - self._voiced_until) * 1000 // RATE_HZ
+        is_unfound = self._endpointer is not None and self._endpointer.state == "quiet"
+        if is_unfound and silence_ms >= detection.silence_duration_ms:
+            self._end(self._voiced_until)
+        elif end * 1000 // RATE_HZ - self._started_ms > self._turn.max_turn_s * 1000:
+            self.has_floor, self._is_noise = False, True
+
     def _at(self, boundary: Boundary) -> None:
         match boundary.kind:
             case "began" if self._item_id is None:
@@ -167,6 +182,6 @@ class DuplexListening:
 
     def _forget(self) -> None:
         self._onset = self._item_id = None
-        self.has_floor = False
+        self.has_floor = self._is_noise = False
         if self._endpointer:
             self._endpointer.stop()

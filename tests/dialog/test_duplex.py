@@ -81,6 +81,7 @@ class Talk:
         self.events: list[Event] = []
         self.chunks: list[Chunk] = []
         self.voice = 0.0
+        self.pattern: tuple[float, ...] = ()  # instead of one voice, over and over
         self.num_heard = 0
 
     def run(self, seconds: float, voice: float = 0.0) -> None:
@@ -115,7 +116,9 @@ class Talk:
         heard: list[Chunk] = []
         while self.num_heard + WINDOW <= chunk.start_sample + len(chunk.samples):
             self.num_heard += WINDOW
-            heard.append(Activity("s", 0, 0, self.num_heard, self.voice))
+            pattern = self.pattern or (self.voice,)
+            voice = pattern[self.num_heard // WINDOW % len(pattern)]
+            heard.append(Activity("s", 0, 0, self.num_heard, voice))
         return heard
 
 
@@ -235,6 +238,30 @@ def test_a_word_over_the_models_speech_does_not_stop_it(talk: Talk) -> None:
     assert (done.status, done.item.text) == ("completed", "one two three four")
     assert talk.of(SpeechStarted) == []
     assert not any(p.is_listen_forced for p in talk.model.plans)
+
+
+def test_who_took_the_floor_in_snatches_gives_it_back(talk: Talk) -> None:
+    """Voice in which the endpointer finds no turn: four windows of it, one without."""
+    talk.model.script += ["one"] * 20
+    talk.run(2.5)
+    talk.pattern = (0.95, 0.95, 0.95, 0.95, 0.0)
+    talk.run(1.5)
+    assert talk.session._listening.has_floor
+    talk.pattern = ()
+    talk.run(2)
+    assert not talk.session._listening.has_floor
+    assert len(talk.of(SpeechStarted)) == len(talk.of(SpeechStopped)) == 1
+    assert not talk.model.plans[-1].is_listen_forced
+
+
+def test_a_noise_that_never_ends_does_not_keep_the_floor() -> None:
+    talk = Talk("turn.max_turn_s=5")
+    talk.model.script += ["one"] * 30
+    talk.run(2.5)
+    talk.run(4, voice=0.95)
+    assert talk.model.plans[-1].is_listen_forced
+    talk.run(3, voice=0.95)
+    assert not talk.model.plans[-1].is_listen_forced
 
 
 def test_a_client_may_forbid_interruptions() -> None:

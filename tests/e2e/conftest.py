@@ -128,7 +128,7 @@ def stub_server(tmp_path: Path) -> Iterator[Server]:
     made.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def duplex_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The minicpm-o brain on Ray: a tiny random checkpoint that listens for three seconds, and
     then speaks for as long as it is let."""
