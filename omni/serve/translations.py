@@ -1,0 +1,98 @@
+"""Translations over a websocket: sound in, its words in another language out.
+
+Law: whatever a client sends or fails to read, only its own session can suffer.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from fastapi import APIRouter, WebSocket
+from pydantic import BaseModel
+
+from omni import events
+from omni.clock import SystemClock
+from omni.errors import OmniError
+from omni.protocol.realtime import error_event
+from omni.protocol.translations import TranslationView
+from omni.serve.conversation import Conversation
+from omni.serve.gateway import NORMAL, Gateway
+from omni.serve.http import refuse
+from omni.serve.websocket import FRAME_MS, EventSocket
+
+log = logging.getLogger(__name__)
+
+
+class TranslationSocket:
+    """One client's websocket, from handshake to `session.closed`."""
+
+    def __init__(self, socket: WebSocket, gateway: Gateway) -> None:
+        self._line = EventSocket(socket, gateway.config.server.idle_timeout_s)
+        self._gateway = gateway
+        self._view = TranslationView(gateway.config, SystemClock())
+        self._conversation: Conversation | None = None
+        self._is_over = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve the client until either side ends it.
+
+        Raises:
+            OmniError: there is no room; nothing was accepted yet.
+        """
+        conversation = await self._gateway.open(self, self._view.options, self._on_event)
+        try:
+            await self._line.accept()
+            self._conversation = conversation
+            self._send(self._view.opened(conversation.session.session_id))
+            await self._line.serve(self._receive)
+        finally:
+            await self._gateway.close(self, conversation)
+            await self._line.say_goodbye()
+            self._is_over.set()
+
+    async def close(self, code: int, reason: str) -> None:
+        self._line.end(code, reason)
+        await self._is_over.wait()
+
+    def _receive(self, text: str) -> None:
+        answers: list[BaseModel] = []
+        try:
+            if conversation := self._conversation:
+                conversation.run(lambda session: answers.extend(self._view.receive(text, session)))
+        except Exception as error:
+            log.exception("a client event failed")
+            answers.append(error_event(error))
+        self._send(answers)
+
+    def _on_event(self, event: events.Event) -> None:
+        audio_ms = FRAME_MS if isinstance(event, events.ResponseAudio) else 0
+        self._send(self._view.render(event), audio_ms)
+        # Not now: the session is still telling what happened.
+        asyncio.get_running_loop().call_soon(self._translate)
+
+    def _translate(self) -> None:
+        conversation = self._conversation
+        if conversation and not self._view.is_over and (wanted := self._view.wish()):
+            try:
+                conversation.run(lambda session: session.respond(wanted))
+            except OmniError as error:  # this brain answers nobody but itself
+                self._view.give_up()
+                self._send([error_event(error)])
+
+    def _send(self, told: Sequence[BaseModel], audio_ms: int = 0) -> None:
+        self._line.send(told, audio_ms)
+        if self._view.is_over:
+            self._line.end(NORMAL, "the session is closed")
+
+
+def router(gateway: Gateway) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.websocket("/v1/realtime/translations")
+    async def translations(socket: WebSocket) -> None:
+        try:
+            await TranslationSocket(socket, gateway).run()
+        except OmniError as error:
+            await refuse(socket, error)
+
+    return routes
