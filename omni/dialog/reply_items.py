@@ -76,7 +76,9 @@ class ReplyItems:
 
     def _tell(self, response_id: str, called: Called) -> Item:
         item = self._item_for(called)
-        self._out.emit(ItemAdded(item, self._history.add(item), response_id))
+        is_asked = item.kind == "mcp_approval_request"  # nothing more is told of its arguments
+        begun = item if is_asked else replace(item, arguments="")
+        self._out.emit(ItemAdded(begun, self._history.add(item), response_id))
         if item.kind != "mcp_approval_request":
             self._out.emit(ResponseCall(response_id, item))
         if item.kind != "mcp_call":  # that one is done when its tool has answered

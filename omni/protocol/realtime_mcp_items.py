@@ -19,7 +19,7 @@ McpItem = McpListToolsItem | McpCallItem | McpApprovalRequestItem | McpApprovalR
 
 def to_mcp_item(item: Item, mcp: Mcp) -> McpItem:
     """An item of an MCP kind as clients see it."""
-    name, arguments = item.tool_name or "", item.arguments or "{}"
+    name, arguments = item.tool_name or "", item.arguments or ""
     match item.kind:
         case "mcp_list_tools":
             tools = tuple(_listed(tool) for tool in mcp.tools)

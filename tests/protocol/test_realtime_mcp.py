@@ -158,7 +158,9 @@ def test_the_order_of_a_servers_call_and_of_what_follows_by_itself(config: OmniC
     shop.offer()
     said = shop.ask()
     assert names(said) == ["response.created", *RUNNING, "response.done", "rate_limits.updated"]
+    added = shop.desk.last("response.output_item.added")["item"]
     (item,) = shop.desk.last("response.done")["response"]["output"]
+    assert (added["id"], added["arguments"], added["output"]) == (item["id"], "", None)
     assert (item["type"], item["name"], item["output"]) == ("mcp_call", "search", None)
     assert json.loads(item["arguments"]) == {"words": "tea"}
     (run,) = shop.runs()

@@ -108,7 +108,8 @@ def test_the_order_of_a_call(config: OmniConfig) -> None:
     added = desk.last("response.output_item.added")["item"]
     done = desk.last("response.function_call_arguments.done")
     assert (done["name"], done["arguments"]) == ("get_weather", '{"city": "Paris"}')
-    assert done["call_id"] == added["call_id"]
+    assert (added["call_id"], added["name"]) == (done["call_id"], "get_weather")
+    assert (added["arguments"], added["status"]) == ("", "in_progress")
     assert desk.last("response.function_call_arguments.delta")["delta"] == done["arguments"]
     (item,) = desk.last("response.done")["response"]["output"]
     assert item == desk.last("response.output_item.done")["item"]
