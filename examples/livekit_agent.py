@@ -27,7 +27,7 @@ class Guide(Agent):
         )
 
     async def on_enter(self) -> None:
-        await self.session.generate_reply(instructions="Say hello.")
+        await self.session.generate_reply(instructions="Say hello.", tool_choice="none")
 
     @function_tool
     async def get_weather(self, context: RunContext, city: str) -> str:
