@@ -168,16 +168,17 @@ async def test_what_is_muted_is_not_heard(live: Live) -> None:
 
 
 async def test_speaking_over_it_ends_its_words(live: Live) -> None:
-    async with talking(live) as talker:
-        for _ in range(2):
-            await talker.send(
-                {"type": "session.commentary.append", "content": "x " * 90, "delegation_id": None}
-            )
+    long = " ".join(["train"] * 200)  # over a minute, as the stub speaks
+    history = [{"role": "user", "content": [{"text": long}]}]
+    async with talking(live, input=history) as talker:
+        append = {"type": "session.commentary.append", "content": "late", "delegation_id": None}
+        await talker.send(append)
         await talker.until("session.output_audio.delta")
         await talker.ask()
         await talker.until("session.usage.updated")
-        length_s = len(talker.sound()) / 48000
-        assert length_s < 8  # of at least eleven
+        assert talker.words("output").startswith("You said train train")
+        assert len(talker.words("output")) < len(long) / 2
+        assert len(talker.sound()) < 0.06 * len(long) / 2 * 48000
 
 
 @pytest.mark.parametrize(
