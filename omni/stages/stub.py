@@ -138,6 +138,9 @@ class StubThink(StubStage):
         self._config = config
         self._writing: dict[str, deque[Token | Called]] = {}
 
+    def close(self, session_id: str) -> None:
+        self._writing.pop(session_id, None)
+
     def has_work(self) -> bool:
         return any(self._writing.values())
 
