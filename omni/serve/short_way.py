@@ -6,6 +6,7 @@ packets without a task, and RTCRtpSender takes them from a call, this goes.
 
 import asyncio
 import contextlib
+import logging
 import struct
 from collections.abc import Coroutine
 from typing import Any, Final
@@ -20,7 +21,10 @@ from aiortc.utils import random32
 
 from omni.errors import StageError
 
+log = logging.getLogger(__name__)
+
 AIORTC: Final = "1.16.0"  # whose insides these are; tests hold them to it
+MAX_DATAGRAM_BYTES: Final = 1500
 REPORT_PACKETS: Final = 25  # between two looks at the clock, for sender reports
 
 
@@ -37,6 +41,8 @@ def receive_at_once(transport: RTCDtlsTransport) -> None:
     usual_way = connection.data_received
 
     def data_received(data: bytes, component: int) -> None:
+        if not 0 < len(data) <= MAX_DATAGRAM_BYTES:
+            return  # anybody can send one, and it would end aiortc's reading for good
         srtp = transport._rx_srtp
         if srtp is None or not 127 < data[0] < 192 or is_rtcp(data):
             usual_way(data, component)
@@ -45,7 +51,10 @@ def receive_at_once(transport: RTCDtlsTransport) -> None:
             plain = srtp.unprotect(data)
         except (pylibsrtp.Error, ValueError):
             return  # forged, damaged or sent twice
-        _run(transport._handle_rtp_data(plain, arrival_time_ms=clock.current_ms()))
+        try:
+            _run(transport._handle_rtp_data(plain, arrival_time_ms=clock.current_ms()))
+        except (ValueError, IndexError, struct.error):
+            log.debug("a malformed RTP packet was dropped")
 
     setattr(connection, usual_way.__name__, data_received)
 

@@ -104,7 +104,9 @@ class Peer:
         if codecs_in(offer) and self._gateway.config.brain.see.enabled:
             accepted.append(self._camera.attach(peer))
         await self._offered(offer, accepted)
-        receive_at_once(audio.receiver.transport)
+        transports = {t.receiver.transport for t in peer.getTransceivers()}
+        for transport in transports | ({peer.sctp.transport} if peer.sctp else set()):
+            receive_at_once(transport)
         conversation = await self._gateway.open(self, self._view.options, self._on_event)
         self._conversation = conversation
         self._channel.send(self._view.opened(conversation.session.session_id))

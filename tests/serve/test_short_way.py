@@ -100,14 +100,21 @@ async def test_what_is_sent_arrives_and_is_reported() -> None:
         assert (inbound.packetsReceived, inbound.packetsLost) == (50, 0)
 
 
-async def test_forged_packets_are_dropped() -> None:
-    async with call([packet.payload for packet in tone(50)]) as (end, _, voice):
+async def test_forged_packets_end_nothing() -> None:
+    payloads = [packet.payload for packet in tone(100)]
+    async with call(payloads) as (end, _, voice):
+        while len(end.packets) < 10:
+            await asyncio.sleep(0.01)
         ice = end.receiver.transport.transport._connection
-        for num_bytes in (0, 1, 11, 12, 100, 1400, 3000):
-            ice.data_received(b"\x80\x60" + secrets.token_bytes(num_bytes), 1)
+        ice.data_received(b"", 1)
+        for start in (b"\x80\x60", b"\x80\xc8", b"\x16\xfe", b"\xff", b"\0"):
+            for num_bytes in (0, 1, 11, 12, 100, 1400, 3000):
+                ice.data_received(start + secrets.token_bytes(num_bytes), 1)
         await voice.done.wait()
-        known = {packet.ssrc for packet in end.packets}
-    assert len(known) == 1
+        while len(end.packets) < 95:
+            await asyncio.sleep(0.01)
+        assert end.connection.connectionState == "connected"
+        assert len({packet.ssrc for packet in end.packets}) == 1
 
 
 async def test_before_and_after_a_call_nothing_is_sent() -> None:
