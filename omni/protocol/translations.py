@@ -7,7 +7,7 @@ nothing is answered in place of being translated. Source: openai-python 3.54, ty
 
 from collections import deque
 from dataclasses import replace
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -33,10 +33,18 @@ VOICES: Final = {  # the letter with which a language's voices begin
     "it": ("Italian", "i"), "ja": ("Japanese", "j"), "pt": ("Portuguese", "p"),
     "zh": ("Chinese", "z"),
 }  # fmt: skip
-INSTRUCTIONS: Final = (
-    "You are an interpreter. Translate into {name} what you are given. "
-    "Say the translation and nothing else. Never answer it."
-)
+INSTRUCTIONS: Final = "You translate into {name}. Say the translation and nothing else."
+# Small writers answer questions unless they are shown that questions are translated, too.
+EXAMPLES: Final = {
+    "en": ("What time does the museum open?", "I would like a coffee, please."),
+    "es": ("¿A qué hora abre el museo?", "Quisiera un café, por favor."),
+    "fr": ("À quelle heure ouvre le musée ?", "Je voudrais un café, s'il vous plaît."),
+    "hi": ("संग्रहालय कितने बजे खुलता है?", "मुझे एक कॉफ़ी चाहिए।"),
+    "it": ("A che ora apre il museo?", "Vorrei un caffè, per favore."),
+    "ja": ("美術館は何時に開きますか？", "コーヒーをお願いします。"),
+    "pt": ("A que horas abre o museu?", "Eu gostaria de um café, por favor."),
+    "zh": ("博物馆几点开门？", "请给我一杯咖啡。"),
+}
 
 
 class TranslationView:
@@ -108,16 +116,22 @@ class TranslationView:
         if self._is_translating or not self._untranslated:
             return None
         self._is_translating = True
-        name, _ = VOICES[self._language]
-        said = f"Translate into {name}: {self._untranslated.popleft()}"
-        item = Item("", "message", "user", parts=(Part("input_text", said),))
-        return ResponseRequest(context=(item,))
+        # Into English by the example of Spanish, into the others by that of English.
+        sources = EXAMPLES["es" if self._language == "en" else "en"]
+        context = []
+        for source, target in zip(sources, EXAMPLES[self._language], strict=True):
+            context += [self._asked(source), _item("assistant", target)]
+        return ResponseRequest(context=(*context, self._asked(self._untranslated.popleft())))
 
     def give_up(self) -> None:
         """The last wish could not be met."""
         self._is_translating = False
 
     # ---- inside
+
+    def _asked(self, words: str) -> Item:
+        name, _ = VOICES[self._language]
+        return _item("user", f"Translate into {name}: {words}")
 
     @property
     def _elapsed_ms(self) -> int:
@@ -160,6 +174,11 @@ class TranslationView:
             voice=_voice(self._language, self._defaults) or options.voice,
             turn_detection=detection,
         )
+
+
+def _item(role: Literal["user", "assistant"], text: str) -> Item:
+    kind: Literal["input_text", "output_text"] = "input_text" if role == "user" else "output_text"
+    return Item("", "message", role, parts=(Part(kind, text),))
 
 
 def _voice(language: str, defaults: Defaults) -> str | None:

@@ -116,7 +116,9 @@ def test_nothing_is_lost_while_the_speaker_goes_on_and_nothing_is_remembered(
     expected = "".join(f"<Translate into French: {words}>" for words in ("One.", "Two.", "Three."))
     assert booth.text("output").replace("> <", "><").strip() == expected
     prompts = [c for c in booth.talk.sent if isinstance(c, Prompt) and c.max_tokens]
-    assert all(len(prompt.messages) == 2 for prompt in prompts)
+    shown = [[message.text for message in prompt.messages[:-1]] for prompt in prompts]
+    assert len(shown) == 3
+    assert shown[0] == shown[1] == shown[2]  # nothing of the others
 
 
 @pytest.mark.parametrize(
