@@ -17,7 +17,6 @@ from omni.dialog.duplex import DuplexSession
 from omni.dialog.options import default_options
 from omni.events import Event, Failed, PlayoutCleared, ResponseAudio, ResponseDone, ResponseText
 from omni.pipeline import LocalPipeline, Pipeline
-from omni.serve.conversation import Conversation
 from omni.stages.build import build_stage
 from omni.types import Chunk, Speech
 from omni.units import Chosen
@@ -41,7 +40,6 @@ class User:
         # Without turn detection nothing but the model and its units decides what happens.
         options = replace(default_options(config), turn_detection=None)
         self.session = DuplexSession(name, options, config, self.clock)
-        self.talk = Conversation(pipeline, self.session, self._on_event)
         self.pipeline = pipeline
         self.first = first
         self.events: list[Event] = []
@@ -60,8 +58,8 @@ class User:
         self._answered.clear()
         for frame in np.split(second(self.first + index), 16000 // FRAME):
             self.clock.advance(20)
-            self.talk.feed(frame)
-            self.talk.tick()
+            self.do(lambda session, f=frame: session.feed(f))  # type: ignore[misc]
+            self.do(lambda session: session.tick())
         async with asyncio.timeout(20):
             await self._answered.wait()
         return self.chosen[-1]
@@ -69,11 +67,14 @@ class User:
     def of(self, kind: type[Event]) -> list[Event]:
         return [event for event in self.events if isinstance(event, kind)]
 
-    def _on_event(self, event: Event) -> None:
-        self.events.append(event)
+    def do(self, command: Callable[[DuplexSession], None]) -> None:
+        command(self.session)
+        for chunk in self.session.chunks():
+            self.pipeline.send(chunk)
+        self.events += self.session.events()
 
     def _take(self, chunk: Chunk) -> None:
-        self.talk.receive(chunk)
+        self.do(lambda session: session.receive(chunk))
         if isinstance(chunk, Speech):
             self.spoken_samples += len(chunk.samples)
         if isinstance(chunk, Chosen):
@@ -116,7 +117,7 @@ async def test_a_minute_in_sliding_windows() -> None:
         for index in range(60):
             await user.unit(index)
             if cancelled_at is None and index > 20 and user.session._replies.response_id:
-                user.talk.run(lambda session: session.cancel())
+                user.do(lambda session: session.cancel())
                 cancelled_at = index
         await user.close()
     assert [answer.unit_index for answer in user.chosen] == list(range(60))
