@@ -99,9 +99,11 @@ class Witness:
     def skews_ms(self) -> NDArray[np.float64]:
         """How much later than the sound of its instant each picture is."""
         beeps_ms = self.beeps_ms()
-        start_ms = np.median(beeps_ms - 1000 * np.arange(len(beeps_ms)))
+        lags_ms = beeps_ms - 1000 * np.arange(len(beeps_ms))  # the session's clock after the user's
         taken_ms = np.array([number * 1000 / FLASH_HZ for number, _ in self.stills])
-        return np.array([captured_ms for _, captured_ms in self.stills]) - taken_ms - start_ms
+        second = np.clip(taken_ms // 1000, 0, len(lags_ms) - 1).astype(int)
+        heard_ms = taken_ms + lags_ms[second]
+        return np.array([captured_ms for _, captured_ms in self.stills]) - heard_ms
 
 
 @pytest.mark.parametrize("codec", TYPES)
