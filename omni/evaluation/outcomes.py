@@ -17,13 +17,15 @@ MIN_EVENTS: Final = 10
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcomes:
     """One entry for each event. `yields_s`: from an interruption to silence. `spills_s`: speech
-    after its end. `responses_s`: from a question to its answer, None without one. `take_overs`:
-    whether a pause was taken for the end. The next three: whether such a sound was left alone.
-    `replies`: whether it played without a hole. `unheard_words`: None if nobody listened."""
+    after its end. `responses_s`: from a question to its answer, None without one. `pause_sounds`:
+    whether we began to speak in a pause; `take_overs`: and spoke on (`panel.TAKE_OVER_S`). The
+    next three: whether such a sound was left alone. `replies`: whether it played without a hole.
+    `unheard_words`: None if nobody listened."""
 
     yields_s: tuple[float, ...] = ()
     spills_s: tuple[float, ...] = ()
     responses_s: tuple[float | None, ...] = ()
+    pause_sounds: tuple[bool, ...] = ()
     take_overs: tuple[bool, ...] = ()
     backchannels: tuple[bool, ...] = ()
     tics: tuple[bool, ...] = ()
@@ -53,6 +55,7 @@ class Outcomes:
             "S_VT": _rate(self.tics),
             "S_ND": _rate(self.side_talk),
             "pause_take_over": _rate(self.take_overs),
+            "pause_sound": _rate(self.pause_sounds),
             "spill_s": round(float(np.mean(self.spills_s)), 3) if self.spills_s else None,
             "unheard_words": self.unheard_words,
             "continuity_ok": _rate(self.replies),

@@ -21,6 +21,9 @@ from omni.types import Samples
 MERGED_S: Final = 0.5  # a shorter silence of the agent's is a pause, not an end
 IGNORE_S: Final = 1.0  # whoever stops within this after a murmur has yielded to it
 ANSWER_S: Final = 2.0  # whoever speaks within this after a tic in silence has answered it
+# As in Full-Duplex-Bench v1: who falls silent again before either has not taken the turn.
+TAKE_OVER_S: Final = 1.0
+TAKE_OVER_WORDS: Final = 3
 LONGEST_S: Final = 15.0  # longest latency looked for
 DEFICIT_S: Final = 0.1
 AROUND_S: Final = 1.5  # after a sound of the user's, a pause of the agent's is deliberate
@@ -79,6 +82,7 @@ class Panel:
             yields_s=tuple(round(self._yield_s(mark), 3) for mark in interruptions),
             spills_s=tuple(round(self._spill_s(mark), 3) for mark in interruptions),
             responses_s=tuple(self._response_s(mark) for mark in self._of("question", "pause")),
+            pause_sounds=tuple(self._in_pause(mark) is not None for mark in self._of("pause")),
             take_overs=tuple(self._takes_over(mark) for mark in self._of("pause")),
             backchannels=tuple(self._ignored("backchannel")),
             tics=tuple(self._ignored("tic")),
@@ -120,11 +124,19 @@ class Panel:
             return None
         return start_s - mark.end_s
 
-    def _takes_over(self, mark: Mark) -> bool:
-        """The agent began between the user's pause and the end of what the user had to say."""
+    def _in_pause(self, mark: Mark) -> tuple[float, float] | None:
+        """What the agent said from the user's pause on, begun before the user had finished."""
         assert mark.pause_s is not None
         start_s = self._spans.first_after(mark.pause_s[0])
-        return start_s is not None and start_s < mark.end_s
+        return None if start_s is None or start_s >= mark.end_s else self._spans.at(start_s)
+
+    def _takes_over(self, mark: Mark) -> bool:
+        span = self._in_pause(mark)
+        if span is None or span[1] - span[0] >= TAKE_OVER_S:
+            return span is not None
+        sound = self._recording.agent[int(span[0] * RATE_HZ) : int(span[1] * RATE_HZ)]
+        heard = self._transcribe(sound) if self._transcribe else ""
+        return len(words_of(heard)) > TAKE_OVER_WORDS
 
     def _yields_to(self, mark: Mark) -> bool:
         span = self._spans.at(mark.start_s)

@@ -82,7 +82,16 @@ def test_a_tic_in_silence_is_not_to_be_answered() -> None:
 def test_speaking_in_the_users_pause_is_taking_over() -> None:
     marks = [Mark("pause", 10 * i, 10 * i + 4, False, (10 * i + 1, 10 * i + 2)) for i in range(10)]
     spoken = [(10 * i + (1.8 if i < 2 else 4.5), 10 * i + 6) for i in range(10)]
-    assert figures(recording(*spoken), marks)["pause_take_over"] == 0.2
+    found = figures(recording(*spoken), marks)
+    assert found["pause_take_over"] == found["pause_sound"] == 0.2
+
+
+def test_who_begins_in_a_pause_and_gives_way_at_once_has_not_taken_over() -> None:
+    marks = [Mark("pause", 10 * i, 10 * i + 4, False, (10 * i + 1, 10 * i + 2)) for i in range(10)]
+    spoken = [(10 * i + 1.8, 10 * i + (2.4 if i < 7 else 2.9)) for i in range(10)]
+    found = figures(recording(*spoken), marks)
+    assert found["pause_take_over"] == 0.3
+    assert found["pause_sound"] == 1
 
 
 def test_a_player_that_runs_dry_is_noticed_unless_the_user_made_us_pause() -> None:
