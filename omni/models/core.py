@@ -5,10 +5,11 @@ on who else is served, only on its request.
 """
 
 import json
+import queue
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 from omni.errors import StageError
 
@@ -16,6 +17,10 @@ ChatMessage = Mapping[str, Any]
 """One message as chat templates read it: `role`, `content`, perhaps `tool_calls`."""
 
 FinishReason = Literal["stop", "length"]
+
+POLL_S: Final = 0.02  # how long a step waits for what other threads write
+
+Event = TypeVar("Event")
 
 _CONTROL: Final = re.compile(r"<(?=\||/?tool)")
 
@@ -109,6 +114,18 @@ class Core(Protocol):
 
     def close(self) -> None:
         """Free the model. Running requests are dropped."""
+
+
+def drained(events: "queue.SimpleQueue[Event]", wait_s: float) -> list[Event]:
+    """What threads have put there; the first is waited for."""
+    found = []
+    try:
+        if wait_s:
+            found.append(events.get(timeout=wait_s))
+        while True:
+            found.append(events.get_nowait())
+    except queue.Empty:
+        return found
 
 
 def check_prompt(ids: Sequence[int], context_tokens: int) -> None:

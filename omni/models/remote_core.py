@@ -14,9 +14,18 @@ from typing import Any, Final
 
 from omni.errors import StageError, StageLost
 from omni.models.completions import BROKEN, RETRIED, Completions, Delta, Endpoint, Refused, Stream
-from omni.models.core import ChatMessage, Failure, FinishReason, Request, Step, check_prompt, plain
+from omni.models.core import (
+    POLL_S,
+    ChatMessage,
+    Failure,
+    FinishReason,
+    Request,
+    Step,
+    check_prompt,
+    drained,
+    plain,
+)
 
-POLL_S: Final = 0.02
 PAUSES_S: Final = (0.1, 0.5, 2.0)  # before each new try
 MAX_IDS: Final = 1 << 22
 CALL: Final = "<tool_call>"
@@ -82,7 +91,7 @@ class RemoteCore:
 
     def step(self) -> list[Step | Failure]:
         steps: list[Step | Failure] = []
-        for job, event in self._arrived():
+        for job, event in drained(self._events, POLL_S if self._running else 0):
             if self._running.get(job.request.session_id) is not job:
                 continue  # what a cancelled job had left in the queue
             steps.append(event)
@@ -98,17 +107,6 @@ class RemoteCore:
             self.cancel(session_id)
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._server.close()
-
-    def _arrived(self) -> "list[tuple[_Job, Step | Failure]]":
-        """All events that are there; waits a moment for the first while something runs."""
-        events = []
-        try:
-            if self._running:
-                events.append(self._events.get(timeout=POLL_S))
-            while True:
-                events.append(self._events.get_nowait())
-        except queue.Empty:
-            return events
 
     def _run(self, job: "_Job") -> None:
         """On a pool thread: one reply, from request to end or cancel."""

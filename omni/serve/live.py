@@ -16,7 +16,7 @@ from omni.errors import OmniError, ProtocolError, to_wire
 from omni.protocol.live import LiveView, event_id_of, fault
 from omni.serve.conversation import Conversation
 from omni.serve.gateway import NORMAL, Gateway
-from omni.serve.websocket import FRAME_MS, TRY_AGAIN_LATER, EventSocket
+from omni.serve.websocket import TRY_AGAIN_LATER, EventSocket
 
 log = logging.getLogger(__name__)
 
@@ -81,11 +81,14 @@ class LiveSocket:
         self._send(answers)
 
     def _on_event(self, event: events.Event) -> None:
-        audio_ms = FRAME_MS if isinstance(event, events.ResponseAudio) else 0
-        self._send(self._view.render(event), audio_ms)
+        self._line.tell(event, self._view.render(event))
+        self._end_when_over()
 
-    def _send(self, told: Sequence[BaseModel], audio_ms: int = 0) -> None:
-        self._line.send(told, audio_ms)
+    def _send(self, told: Sequence[BaseModel]) -> None:
+        self._line.send(told)
+        self._end_when_over()
+
+    def _end_when_over(self) -> None:
         if self._view.is_over:
             self._line.end(NORMAL, "the session is closed")
 

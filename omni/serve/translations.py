@@ -18,7 +18,7 @@ from omni.protocol.translations import TranslationView
 from omni.serve.conversation import Conversation
 from omni.serve.gateway import NORMAL, Gateway
 from omni.serve.http import refuse
-from omni.serve.websocket import FRAME_MS, EventSocket
+from omni.serve.websocket import EventSocket
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +65,8 @@ class TranslationSocket:
         self._send(answers)
 
     def _on_event(self, event: events.Event) -> None:
-        audio_ms = FRAME_MS if isinstance(event, events.ResponseAudio) else 0
-        self._send(self._view.render(event), audio_ms)
+        self._line.tell(event, self._view.render(event))
+        self._end_when_over()
         # Not now: the session is still telling what happened.
         asyncio.get_running_loop().call_soon(self._translate)
 
@@ -79,8 +79,11 @@ class TranslationSocket:
                 self._view.give_up()
                 self._send([error_event(error)])
 
-    def _send(self, told: Sequence[BaseModel], audio_ms: int = 0) -> None:
-        self._line.send(told, audio_ms)
+    def _send(self, told: Sequence[BaseModel]) -> None:
+        self._line.send(told)
+        self._end_when_over()
+
+    def _end_when_over(self) -> None:
         if self._view.is_over:
             self._line.end(NORMAL, "the session is closed")
 

@@ -99,6 +99,10 @@ class EventSocket:
                 return str(text)
             self.send([self._fault(ProtocolError(NOT_TEXT, "invalid_event"))])
 
+    def tell(self, event: events.Event, messages: Sequence[BaseModel]) -> None:
+        """Send what a view made of a session's event."""
+        self.send(messages, FRAME_MS if isinstance(event, events.ResponseAudio) else 0)
+
     def send(self, messages: Sequence[BaseModel], audio_ms: int = 0) -> None:
         if self._ending.done():
             return
@@ -166,5 +170,4 @@ class RealtimeSocket:
         self._line.send(answers)
 
     def _on_event(self, event: events.Event) -> None:
-        audio_ms = FRAME_MS if isinstance(event, events.ResponseAudio) else 0
-        self._line.send(self._view.render(event), audio_ms)
+        self._line.tell(event, self._view.render(event))

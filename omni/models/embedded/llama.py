@@ -18,11 +18,10 @@ from typing import Any
 import xllamacpp
 
 from omni.errors import AssetError, StageError
-from omni.models.core import ChatMessage, Request, Step, check_prompt, plain
+from omni.models.core import POLL_S, ChatMessage, Request, Step, check_prompt, drained, plain
 from omni.models.slots import Slot, SlotTable, worth_copying
 
 BATCH_TOKENS = 64  # a prefill can be cancelled, and others decode, after this many tokens
-POLL_S = 0.02
 
 
 class LlamaCore:
@@ -103,7 +102,7 @@ class LlamaCore:
 
     def step(self) -> list[Step]:
         steps: list[Step] = []
-        for job, event in self._arrived():
+        for job, event in drained(self._events, POLL_S if self._running else 0):
             if self._running.get(job.request.session_id) is not job:
                 continue  # what a cancelled job had left in the queue
             if isinstance(event, StageError):
@@ -114,17 +113,6 @@ class LlamaCore:
             if event.finish_reason:
                 del self._running[event.session_id]
         return steps
-
-    def _arrived(self) -> "list[tuple[_Job, Step | StageError]]":
-        """All events that are there; waits a moment for the first while something runs."""
-        events = []
-        try:
-            if self._running:
-                events.append(self._events.get(timeout=POLL_S))
-            while True:
-                events.append(self._events.get_nowait())
-        except queue.Empty:
-            return events
 
     def has_work(self) -> bool:
         return bool(self._running)
