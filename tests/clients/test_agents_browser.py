@@ -1,8 +1,9 @@
 """@openai/agents-realtime in a headless Chromium, over WebRTC, exactly as published.
 
-The page is the example's; only its microphone is a recording.
+The page is the example's; only its microphone is a script, which speaks when the test says so.
 """
 
+import base64
 import functools
 import json
 import re
@@ -11,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from omni.media.audio import resample
 from tests.clients import environments, strict
 from tests.clients.conftest import LONG_REPLY, RATE_HZ
 from tests.e2e.conftest import LAUNCH
@@ -27,9 +28,10 @@ from tests.serve.conftest import Live
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parent.parent.parent
+MICROPHONE = ROOT / "tests" / "microphone.js"
 RECORDER = Path(__file__).parent / "node" / "recorder.js"
-WAIT_MS = 30_000
-RATE_OUT_HZ = 48000
+WAIT_MS = 120_000
+LONG = "a long story " * 30  # some twenty seconds of reply, whatever the machine's speed
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -56,34 +58,25 @@ def site(modules: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
 
 
 @pytest.fixture(scope="module")
-def microphone(question: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A question, and the same again while it is being answered.
-
-    The browser plays it from the moment the microphone is opened, before the call is up.
-    """
-    speech = np.frombuffer(question.read_bytes(), "<i2").astype(np.float32) / 32768
-    lead, pause = np.zeros(2 * RATE_HZ, np.float32), np.zeros(int(1.6 * RATE_HZ), np.float32)
-    sound = np.concatenate([lead, speech, pause, speech])
-    path = tmp_path_factory.mktemp("microphone") / "microphone.wav"
-    soundfile.write(path, resample(sound, RATE_HZ, RATE_OUT_HZ), RATE_OUT_HZ, subtype="PCM_16")
-    return path
+def said(question: Path) -> str:
+    """The question as the page's microphone takes it."""
+    sound, wav = np.frombuffer(question.read_bytes(), "<i2"), BytesIO()
+    soundfile.write(wav, sound, RATE_HZ, format="WAV")
+    return base64.b64encode(wav.getvalue()).decode()
 
 
 @pytest.fixture(scope="module")
-def page(live: Live, site: str, microphone: Path) -> Iterator[Any]:
+def page(live: Live, site: str) -> Iterator[Any]:
     """The page, after it was opened and connected."""
     sync_api = pytest.importorskip("playwright.sync_api")
-    fakes = [
-        "--use-fake-ui-for-media-stream",
-        f"--use-file-for-fake-audio-capture={microphone}%noloop",
-    ]
     with ExitStack() as stack:
         playwright = stack.enter_context(sync_api.sync_playwright())
         chromium = shutil.which("chromium")
-        browser = playwright.chromium.launch(executable_path=chromium, args=[*LAUNCH, *fakes])
+        browser = playwright.chromium.launch(executable_path=chromium, args=LAUNCH)
         stack.callback(browser.close)
         page = browser.new_page()
-        page.add_init_script(path=RECORDER)
+        for script in (MICROPHONE, RECORDER):
+            page.add_init_script(path=script)
         page.goto(f"{site}?server={live.url}")
         page.get_by_role("button", name="Start talking").click()
         stack.callback(lambda: print(account(page)))
@@ -119,6 +112,11 @@ def await_told(page: Any, kind: str, number: int = 1) -> None:
     page.wait_for_function(f"() => {count} >= {number}", timeout=WAIT_MS)
 
 
+def write(page: Any, words: str) -> None:
+    page.get_by_label("Message").fill(words)
+    page.keyboard.press("Enter")
+
+
 # In the order of the conversation: they share the page.
 
 
@@ -127,21 +125,31 @@ def test_it_connects_with_a_borrowed_secret(page: Any) -> None:
     assert len(told(page, "session.created")) == 1
 
 
-def test_it_is_answered_by_voice_and_interrupts(page: Any) -> None:
-    await_told(page, "output_audio_buffer.cleared")
-    kept, whole = line(page, 2, "incomplete"), answer_to(line(page, 1, "completed"))
+def test_it_is_answered_by_voice(page: Any, said: str) -> None:
+    page.evaluate("say", said)
+    await_told(page, "output_audio_buffer.stopped")
+    assert line(page, 2, "completed") == answer_to(line(page, 1, "completed"))
     assert page.evaluate("receivedEnergy()") > 0
+
+
+def test_it_interrupts(page: Any, said: str) -> None:
+    silent = page.evaluate("receivedEnergy()")
+    write(page, LONG)
+    is_heard = "async (silent) => (await receivedEnergy()) > silent + 0.01"
+    page.wait_for_function(is_heard, arg=silent, timeout=WAIT_MS)
+    page.evaluate("say", said)
+    await_told(page, "output_audio_buffer.cleared")
+    kept, whole = line(page, 4, "incomplete"), f"Omni: {LONG_REPLY.format(text=LONG)}"
     assert whole.startswith(kept)
     assert kept != whole
     assert len(told(page, "conversation.item.truncated")) == 1
-    await_told(page, "output_audio_buffer.stopped")
-    assert line(page, 4, "completed") == answer_to(line(page, 3, "completed"))
+    await_told(page, "output_audio_buffer.stopped", 2)
+    assert line(page, 6, "completed") == answer_to(line(page, 5, "completed"))
 
 
 def test_it_calls_a_tool(page: Any) -> None:
-    page.get_by_label("Message").fill("Please get_weather")
-    page.keyboard.press("Enter")
-    await_told(page, "response.done", 4)
+    write(page, "Please get_weather")
+    await_told(page, "response.done", 5)
     call, reply = (event["response"]["output"] for event in told(page, "response.done")[-2:])
     assert (call[0]["type"], call[0]["name"]) == ("function_call", "get_weather")
     (part,) = reply[0]["content"]
@@ -154,9 +162,8 @@ def test_it_shows_a_picture(page: Any, photo: Path) -> None:
     await_told(page, "conversation.item.done", before + 1)
     shown = told(page, "conversation.item.done")[-1]["item"]["content"]
     assert [part["type"] for part in shown] == ["input_image"]
-    page.get_by_label("Message").fill("What is this?")
-    page.keyboard.press("Enter")
-    await_told(page, "response.done", 5)
+    write(page, "What is this?")
+    await_told(page, "response.done", 6)
     (part,) = told(page, "response.done")[-1]["response"]["output"][0]["content"]
     assert part["transcript"]
 

@@ -1,4 +1,4 @@
-// Put into a page before its own code: keeps what WebRTC brings, gives the microphone as it is
+// Put into a page before its own code: keeps what WebRTC brings
 window.told = [];
 window.peers = [];
 
@@ -14,11 +14,6 @@ window.RTCPeerConnection = class extends RTCPeerConnection {
     return channel;
   }
 };
-
-// A recording has no echo to remove, and must arrive as it is.
-const raw = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
-const getUserMedia = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
-navigator.mediaDevices.getUserMedia = () => getUserMedia({ audio: raw });
 
 /** How loud what was received has been so far: 0 is silence. */
 window.receivedEnergy = async () => {
