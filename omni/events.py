@@ -121,7 +121,7 @@ class ItemRetrieved:
 class ResponseStarted:
     """A reply has begun; nothing speculative is ever announced. `item_id` and `modality` are of its
     message, if there will be one: a reply may consist of calls. `is_in_conversation`: its items
-    are, too; else they are told of with it alone."""
+    are, too; else they are told of with it alone. `tag`: as it was wished for."""
 
     response_id: str
     item_id: str
@@ -130,6 +130,7 @@ class ResponseStarted:
     metadata: dict[str, str] | None = None
     max_tokens: int = 0
     is_in_conversation: bool = True
+    tag: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -33,16 +33,19 @@ class ResponseRequest:
     """A client's wish for a reply; what is None is as the session's options say.
 
     `context`: items to be shown to the core in the conversation's place, in the history or not.
+    `tag`: whatever the asker wants to be told again with `ResponseStarted`.
     """
 
     instructions: str | None = None
     modality: Literal["audio", "text"] | None = None
     voice: str | None = None
+    speed: float | None = None
     max_output_tokens: int | None = None
     tools: ToolOptions | None = None
     metadata: dict[str, str] | None = None
     context: tuple[Item, ...] | None = None
     is_in_conversation: bool = True
+    tag: str = ""
 
 
 class Answering:
@@ -259,9 +262,10 @@ class Answering:
         options = self.options
         return ReplyOptions(
             request.modality or options.modality,
-            SpeechOptions(request.voice or options.voice, options.speed),
+            SpeechOptions(request.voice or options.voice, request.speed or options.speed),
             request.max_output_tokens or options.max_output_tokens,
             options.temperature,
             request.metadata,
             self._remote.offered(request.tools or options.tools),
+            tag=request.tag,
         )

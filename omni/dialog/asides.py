@@ -142,11 +142,9 @@ class Asides:
         self._out.send(replace(prompt, response_id=self._prompt_id))
 
     def _show(self, reply: Reply) -> None:
-        if not reply.text.strip():
-            return
-        self._items.open_message(reply)
-        delta, reply.num_shown = reply.text[reply.num_shown :], len(reply.text)
-        self._out.emit(ResponseText(reply.response_id, reply.item.item_id, delta))
+        if delta := reply.take_words(len(reply.text)):
+            self._items.open_message(reply)
+            self._out.emit(ResponseText(reply.response_id, reply.item.item_id, delta))
 
     def _fail(self, code: str, message: str) -> None:
         self._written[0].error = (code, message)

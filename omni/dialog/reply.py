@@ -26,6 +26,7 @@ class ReplyOptions:
     metadata: dict[str, str] | None = None
     tools: ToolOptions = NO_TOOLS
     is_in_conversation: bool = True
+    tag: str = ""  # the asker's own
 
 
 class Reply:
@@ -74,6 +75,15 @@ class Reply:
         if self.is_spoken and not is_silent:
             return self.playout.is_drained
         return self.last_token is not None
+
+    def take_words(self, num_chars: int) -> str:
+        """Those before that character that the user was not sent yet. Blanks lie between words, so
+        that all of them together are the transcript."""
+        text = self.playout.text if self.is_spoken else self.text
+        start, end = self.num_shown, len(text[:num_chars].rstrip())
+        self.num_shown = max(start, end)
+        words = text[start:end]
+        return words if start else words.lstrip()
 
     def wait_limit_s(self, limits: DeadlineConfig) -> float | None:
         """How long what it waits for may take; None if it waits for nothing."""

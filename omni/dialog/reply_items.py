@@ -44,6 +44,7 @@ class ReplyItems:
                 options.metadata,
                 options.max_tokens,
                 options.is_in_conversation,
+                options.tag,
             )
         )
         if not options.tools.offered:

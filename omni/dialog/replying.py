@@ -254,9 +254,7 @@ class Replying:
         self._show(reply, len(playout.text_begun(playout.released_samples)))
 
     def _show(self, reply: Reply, num_chars: int) -> None:
-        text = reply.playout.text if reply.is_spoken else reply.text
-        if delta := text[reply.num_shown : num_chars]:
-            reply.num_shown = num_chars
+        if delta := reply.take_words(num_chars):
             self._out.emit(ResponseText(reply.response_id, reply.item.item_id, delta))
 
     def _complete(self, reply: Reply) -> None:

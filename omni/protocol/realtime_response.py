@@ -10,7 +10,7 @@ from omni import events
 from omni.protocol import realtime_events as wire
 from omni.protocol import realtime_responses as responses
 from omni.protocol.realtime_audio import OutputAudio
-from omni.protocol.realtime_config import AudioOutput
+from omni.protocol.realtime_config import AudioFormat, AudioOutput
 from omni.protocol.realtime_items import to_wire_item
 from omni.protocol.realtime_state import ViewState
 from omni.types import Samples
@@ -29,6 +29,8 @@ class OpenResponse:
     def __init__(self, started: events.ResponseStarted, state: ViewState) -> None:
         self.started = started
         self._format = state.settings.output_format
+        if started.tag and state.transport == "websocket":
+            self._format = AudioFormat.model_validate_json(started.tag)
         conversation_id = state.session_id.replace("sess", "conv", 1)
         self._conversation_id = conversation_id if started.is_in_conversation else None
         has_deltas = started.modality == "audio" and state.transport == "websocket"

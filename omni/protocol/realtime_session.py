@@ -6,7 +6,7 @@ what cannot be understood is an error.
 
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Literal
+from typing import Final, Literal
 
 from omni.config import OmniConfig
 from omni.dialog.options import (
@@ -35,6 +35,8 @@ from omni.protocol.realtime_config import (
 )
 from omni.protocol.realtime_requests import MAX_OUTPUT_TOKENS
 from omni.protocol.realtime_tools import WireChoice, WireTool, told, tool_options
+
+SPEEDS: Final = (0.25, 1.5)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -251,5 +253,5 @@ def _merge_output(settings: Settings, wanted: AudioOutput, defaults: Defaults) -
         settings = replace(settings, output_format=full_format(wanted.format))
     if wanted.voice is not None and (voice := defaults.voice(wanted.voice)):
         options = replace(options, voice=voice)
-    speed = turns.clamped(wanted.speed, 0.25, 1.5, options.speed)
+    speed = turns.clamped(wanted.speed, *SPEEDS, options.speed)
     return replace(settings, options=replace(options, speed=speed))

@@ -12,12 +12,13 @@ from omni.dialog.sessions import AnySession
 from omni.dialog.tools import ToolOptions
 from omni.errors import ProtocolError
 from omni.items import Item
-from omni.protocol.realtime_config import VoiceId
+from omni.protocol.realtime_config import AudioOutput, VoiceId
 from omni.protocol.realtime_items import from_wire_item
 from omni.protocol.realtime_requests import InputItem, ItemReference, ResponseOptions
-from omni.protocol.realtime_session import Defaults, token_limit
+from omni.protocol.realtime_session import SPEEDS, Defaults, full_format, token_limit
 from omni.protocol.realtime_state import ViewState
 from omni.protocol.realtime_tools import from_choice, tool_options
+from omni.protocol.realtime_turns import clamped
 
 VOICE_KEPT: Final = "Cannot update a conversation's voice if assistant audio is present."
 
@@ -40,9 +41,8 @@ class Wishes:
         if options.output_modalities:
             has_audio = "audio" in options.output_modalities
             request = replace(request, modality="audio" if has_audio else "text")
-        output = options.audio.output if options.audio else None
-        if output and output.voice:
-            request = replace(request, voice=self._voice(output.voice))
+        if options.audio and options.audio.output:
+            request = self._sound(request, options.audio.output)
         if options.max_output_tokens is not None:
             limit = token_limit(options.max_output_tokens, self._defaults)
             request = replace(request, max_output_tokens=limit)
@@ -52,6 +52,16 @@ class Wishes:
             context=_context(options.input, session),
             is_in_conversation=options.conversation != "none",
         )
+
+    def _sound(self, request: ResponseRequest, wanted: AudioOutput) -> ResponseRequest:
+        """One reply's own voice, its speed (an extension) and its format."""
+        if wanted.voice:
+            request = replace(request, voice=self._voice(wanted.voice))
+        if wanted.speed is not None:
+            request = replace(request, speed=clamped(wanted.speed, *SPEEDS, 1.0))
+        if wanted.format:
+            request = replace(request, tag=full_format(wanted.format).model_dump_json())
+        return request
 
     def _tools(self, options: ResponseOptions) -> ToolOptions | None:
         """One reply's own tools, or its own choice among the session's."""

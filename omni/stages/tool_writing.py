@@ -1,16 +1,23 @@
 """A reply that may call tools, as the core writes it: its words, its calls, and a second attempt.
 
 Law: what is told of a reply is words or calls that can be made; a call that cannot is shown to the
-model, once, with what is wrong, or begun for it if it is no call at all.
+model, once, with what is wrong, or begun for it if it is no call at all; nothing is called twice to
+answer one question, or while its answer is awaited.
 """
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
-from omni.chat import Message
+from omni.chat import Message, Tool
+from omni.dialog.messages import UNANSWERED
 from omni.dialog.tool_text import ToolText
 from omni.dialog.tools import OPENING, UNREADABLE, Call, Fault, Toolbox
 from omni.models.core import FinishReason
 from omni.types import Prompt
+
+REPEATED: Final = Fault("This was called already.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +41,9 @@ class ToolWriting:
         self._toolbox = Toolbox(prompt.tools)
         self._text = ToolText()
         self._has_words = bool(self._text.feed(prompt.prefix))
+        # Whoever must call may have to call again.
+        must_call = prompt.prefix.startswith(OPENING.rstrip())
+        self._called = set() if must_call else _called(prompt.messages)
         self._num_read = 0
         self._num_called = 0
         self._is_corrected = False
@@ -66,7 +76,11 @@ class ToolWriting:
             return None
         fault, wrong = self.fault, self._text.calls[-1:]
         self.fault, self._is_corrected = None, True
+        if fault is REPEATED and self._has_words:
+            return None
         self._text, self._num_read, self._is_resuming = ToolText(), 0, True
+        if fault is REPEATED:  # and would be written again
+            return replace(self.prompt, tools=(), prefix="")
         if fault.is_unreadable:  # it wants to call, and is shown how a call begins
             self._text.feed(OPENING)
             return replace(self.prompt, prefix=OPENING)
@@ -79,8 +93,12 @@ class ToolWriting:
         calls = []
         for text in written[self._num_read :]:
             match self._toolbox.read(text):
-                case Call() as call:
-                    calls.append(call)
+                case Call() as call if key := _key(_name(call.tool), call.arguments):
+                    if key not in self._called:
+                        self._called.add(key)
+                        calls.append(call)
+                    elif not self._num_called and not calls:
+                        self.fault = self.fault or REPEATED
                 case Fault() as fault if not self._num_called and not calls:
                     self.fault = self.fault or fault
         self._num_read = len(written)
@@ -88,3 +106,25 @@ class ToolWriting:
         if calls:
             self.fault = None
         return tuple(calls)
+
+
+def _called(messages: Sequence[Message]) -> set[tuple[str, str]]:
+    """What was called to answer the newest question, and whatever is not answered yet."""
+    asked = max((at for at, m in enumerate(messages) if m.role == "user"), default=-1)
+    waiting = {m.call_id for m in messages if m.role == "tool" and m.text == UNANSWERED}
+    return {
+        _key(call.name, call.arguments)
+        for at, message in enumerate(messages)
+        for call in message.calls
+        if at > asked or call.call_id in waiting
+    }
+
+
+def _key(name: str, arguments: str) -> tuple[str, str]:
+    """The same for the same call, however its arguments are written."""
+    return name, json.dumps(json.loads(arguments), sort_keys=True)
+
+
+def _name(tool: Tool) -> str:
+    """As the history has it."""
+    return tool.remote_name if tool.server else tool.name

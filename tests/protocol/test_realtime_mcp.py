@@ -407,7 +407,8 @@ def test_a_model_that_calls_for_ever_is_stopped(config: OmniConfig) -> None:
 
 def test_too_many_calls_at_once_are_refused(config: OmniConfig) -> None:
     limit = config.tools.max_calls
-    shop = Shop(config, lambda chat, _: CALL * (limit + 1) if len(chat) == 2 else "All there.")
+    calls = "".join(CALL.replace("tea", f"tea {n}") for n in range(limit + 1))
+    shop = Shop(config, lambda chat, _: calls if len(chat) == 2 else "All there.")
     shop.offer()
     said = shop.ask(seconds=1)
     runs = shop.runs()

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from omni.chat import Message, Tool, ToolCall
+from omni.dialog.messages import UNANSWERED
+from omni.dialog.tools import OPENING
 from omni.stages.think import ThinkStage
 from omni.types import Called, Chunk, Prompt, SpeechOptions, StageReport, Token
 from tests.stages.writer import Messages, Writer
@@ -94,6 +96,54 @@ def test_two_wrong_calls_are_a_failure_that_says_why() -> None:
     (report,) = [chunk for chunk in out if isinstance(chunk, StageReport)]
     assert (report.stage, report.state) == ("think", "failed")
     assert "could not be called" in report.message
+
+
+def history(answer: str, *, asks_again: bool = False) -> tuple[Message, ...]:
+    """A question, a call to answer it, and what came of the call."""
+    call = ToolCall("c1", "get_weather", '{"city":"Paris"}')
+    messages = (
+        Message("user", "Weather?"),
+        Message("assistant", "", (call,)),
+        Message("tool", answer, call_id="c1"),
+    )
+    return (*messages, Message("user", "Well?")) if asks_again else messages
+
+
+def test_the_same_call_is_made_once_in_a_reply() -> None:
+    out, _ = write("\n".join([CALL] * 10))
+    assert calls(out) == [("get_weather", '{"city": "Paris"}')]
+
+
+@pytest.mark.parametrize(
+    "messages", [history("sunny"), history(UNANSWERED), history(UNANSWERED, asks_again=True)]
+)
+def test_what_was_called_already_is_not_called_again_but_spoken_of(
+    messages: tuple[Message, ...],
+) -> None:
+    out, writer = write("\n".join([CALL] * 10), "It is sunny.", given=prompt(messages))
+    assert calls(out) == []
+    assert words(out) == "It is sunny."
+    assert [len(tools) for tools in writer.tools] == [1, 0]
+
+
+def test_words_before_a_repeated_call_are_enough() -> None:
+    out, _ = write(f"It is sunny.\n{CALL}", given=prompt(history("sunny")))
+    assert (words(out), calls(out)) == ("It is sunny.", [])
+    assert isinstance(out[-1], Token)
+    assert out[-1].finish == "stop"
+
+
+def test_a_new_question_or_another_argument_may_be_called_for() -> None:
+    out, _ = write(CALL, given=prompt(history("sunny", asks_again=True)))
+    assert len(calls(out)) == 1
+    out, _ = write(CALL.replace("Paris", "Rome"), given=prompt(history("sunny")))
+    assert calls(out) == [("get_weather", '{"city": "Rome"}')]
+
+
+def test_a_reply_that_must_call_may_call_again() -> None:
+    forced = prompt(history("sunny"), prefix=OPENING)
+    out, _ = write('get_weather", "arguments": {"city": "Paris"}}', given=forced)
+    assert len(calls(out)) == 1
 
 
 def test_a_reply_that_must_call_begins_as_a_call() -> None:
