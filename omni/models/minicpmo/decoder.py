@@ -33,7 +33,11 @@ class Context:
         return self.engine.pool.slot_tokens - len(self)
 
     def clear(self) -> None:
-        self.engine.pool.truncate(self.slot, 0)
+        self.truncate(0)
+
+    def truncate(self, length: int) -> None:
+        """Forget all rows but the first so many."""
+        self.engine.pool.truncate(self.slot, length)
 
     def close(self) -> None:
         self.engine.pool.release(self.slot)

@@ -1,59 +1,50 @@
-"""Half duplex: someone else finds the user's turns; the model reads them as they come, and answers.
+"""Half duplex in one process: someone else finds the user's turns; the model reads and answers.
 
-Hides how turns are framed, how words become speech ten at a time, and when text is whole enough
-to show. Source: MiniCPM-o 4.5's streaming chat. Thinking, where it is on, is never spoken.
+Joins what a server's stages do each on their own (`perceiving`, `answering`, `telling`). Parity is
+taken from this. Source: MiniCPM-o 4.5's streaming chat.
 """
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from omni.media import slicing
-from omni.models.minicpmo import prompt
+from omni.models.minicpmo.answering import Answering
 from omni.models.minicpmo.brain import Brain
-from omni.models.minicpmo.mel import MelChunk, MelStream
-from omni.models.minicpmo.prompt import text_group
+from omni.models.minicpmo.mel import MelStream
+from omni.models.minicpmo.parts import Part, PictureRows, SoundRows
+from omni.models.minicpmo.perceiving import hear_turn
+from omni.models.minicpmo.prompt import Places
 from omni.models.minicpmo.rounds import ExactRounds, Rounds
-from omni.models.minicpmo.sampling import Source, TextSampler
-from omni.models.minicpmo.speech import SpeechOrder
+from omni.models.minicpmo.sampling import Source
+from omni.models.minicpmo.telling import Telling
 from omni.models.minicpmo.turns import (
-    Answer,
     Content,
     Frame,
     HalfDuplexRule,
     HalfDuplexSession,
+    Manner,
     Said,
     Segment,
+    Spelling,
+    TurnHearing,
+    TurnSpeaking,
     Unit,
+    Voiced,
+    Words,
 )
-from omni.models.minicpmo.unit import FIRST_PADDED, FRAMES_A_UNIT, UNIT_SAMPLES
-from omni.models.minicpmo.wishes import (
-    Choose,
-    Emit,
-    Feed,
-    Hear,
-    HearClip,
-    Say,
-    See,
-    Sound,
-    SpeechStream,
-    Work,
-)
+from omni.models.minicpmo.wishes import Emit, HearClip, See, SpeechStream, Work, relay
 
-_USER = "<|im_start|>user\n"
-_AFTER_ANSWER = "<|tts_eos|><|im_end|>\n"
-_ANSWER = "<|im_end|>\n<|im_start|>assistant\n"
-_NO_THOUGHT = "<think>\n\n</think>\n\n"
-_SPOKEN = "<|tts_bos|>"
-_BROKEN = "\ufffd"  # bytes that are no character yet
+_PLAIN = Manner()
 
 
 class HalfDuplex:
     def __init__(self, brain: Brain, rule: HalfDuplexRule) -> None:
         self.brain = brain
         self.rule = rule
-        self.places = prompt.Places(brain.config.num_queries, brain.config.audio_pool)
+        self.answering = Answering(brain.mind, rule)
+        self.telling = Telling(brain.mouth, rule)
+        self.places = Places(brain.config.num_queries, brain.config.audio_pool)
 
     def open(
         self,
@@ -67,22 +58,22 @@ class HalfDuplex:
         Raises:
             SessionCapacity: all contexts are in use.
         """
+        hearing = self._hearing()
         context = self.brain.llm.open()
         try:
-            voice = self.brain.talker.open()
+            speaking = TurnSpeaking(self.brain.talker.open(), stream, sources[1])
         except Exception:
             context.close()
             raise
-        mel = MelStream(self.rule.mel_context_frames)
         kept = ExactRounds() if rounds is None else rounds
-        session = HalfDuplexSession(context, voice, stream, *sources, kept, mel)
-        template = self.brain.tokens.message("system", self._marked(system))
         try:
-            yield from self._read(session, template, system)
+            parts = yield from self._perceived(hearing, system)
+            begin = self.answering.begin(context, parts, sources[0], kept)
+            return HalfDuplexSession(hearing, (yield from begin), speaking)
         except BaseException:
-            session.close()
+            context.close()
+            speaking.context.close()
             raise
-        return session
 
     def read(self, session: HalfDuplexSession, contents: Sequence[Content]) -> Work[None]:
         """Read a piece of the user's turn: words, pictures and sound in the order given.
@@ -90,145 +81,47 @@ class HalfDuplex:
         Raises:
             StageError: the context is full.
         """
-        opening = ""
-        if not session.is_turn_open:
-            opening = (_AFTER_ANSWER if session.has_answered else "") + _USER
-            session.rounds.begin(session.context)
-            session.is_turn_open = True
-        self._slide(session)
-        yield from self._read(session, opening + self._marked(contents), contents)
-        self._slide(session)
+        parts = yield from self._perceived(session.hearing, contents)
+        yield from self.answering.read(session.thinking, parts)
 
-    def answer(self, session: HalfDuplexSession) -> Work[str]:
+    def answer(self, session: HalfDuplexSession, manner: Manner = _PLAIN) -> Work[str]:
         """Answer the user's turn; emits `Said` as it goes on, and returns all of the text."""
-        session.is_turn_open, session.has_answered = False, True
-        session.heard.clear()
-        session.mel = MelStream(self.rule.mel_context_frames)
-        session.speech.clear()
-        session.stream.reset()
-        silence = self.brain.vocoder.silence_code if self.brain.vocoder else 0
-        answer = Answer(window=[silence] * self.brain.config.speech.lookahead)
-        answer.is_thinking = self.rule.is_thinking
-        header = _ANSWER + ("" if self.rule.is_thinking else _NO_THOUGHT) + _SPOKEN
-        states = yield Feed(session.context, (text_group(*self.brain.tokens.encode(header)),))
-        yield from self._words(session, answer, states[-1])
-        yield from self._last_window(session, answer)
-        text = self.brain.tokens.decode_all(answer.spoken)
-        session.rounds.answered(len(self.brain.tokens.encode(text)))
-        return text
+        session.hearing = self._hearing()
+        self.telling.begin(session.speaking)
+        spelling = Spelling(self.brain.tokens.decode_all)
 
-    def _read(
-        self, session: HalfDuplexSession, template: str, contents: Sequence[Content]
-    ) -> Work[None]:
-        written = prompt.write(
-            self.brain.tokens, self.places, template, [self._place(c) for c in contents],
-            has_image_ids=False,
-        )  # fmt: skip
-        images: list[Tensor] = []
-        sounds: list[Tensor] = []
+        def show(voiced: Voiced) -> Work[None]:
+            yield Emit(Said(voiced.samples, spelling.fresh(is_last=voiced.is_last)))
+
+        def say(words: Words) -> Work[None]:
+            spelling.ids += words.ids
+            yield from relay(self.telling.say(session.speaking, words), show)
+
+        yield from relay(self.answering.answer(session.thinking, manner), say)
+        return self.brain.tokens.decode_all(spelling.ids)
+
+    def _hearing(self) -> TurnHearing:
+        return TurnHearing(MelStream(self.rule.mel_context_frames))
+
+    def _perceived(self, hearing: TurnHearing, contents: Sequence[Content]) -> Work[list[Part]]:
+        parts: list[Part] = []
         for content in contents:
             match content:
+                case str():
+                    parts.append(content)
                 case Frame(pixels, max_slices):
-                    images += yield See(pixels, max_slices)
+                    tiles = yield See(pixels, max_slices)
+                    parts.append(PictureRows(tiles, self._columns(content)))
                 case Segment(samples):
-                    sounds.append((yield HearClip(samples, None)))
+                    parts.append(self._sound((yield HearClip(samples, None)), samples))
                 case Unit(samples):
-                    sounds.append((yield Hear(session.heard, self._mel(session, samples))))
-        groups = written.filled(images, torch.cat(sounds) if sounds else None)
-        yield Feed(session.context, groups)
-        num_rows = sum(map(len, groups))
-        session.rounds.read("user" if session.is_turn_open else "system", num_rows)
+                    parts.append(self._sound((yield from hear_turn(hearing, samples)), samples))
+        return parts
 
-    def _mel(self, session: HalfDuplexSession, samples: Tensor) -> MelChunk:
-        """The next second's frames. They are not cut back to it: the released code does not."""
-        if len(samples) != UNIT_SAMPLES:
-            raise ValueError(f"a unit has {UNIT_SAMPLES} samples, not {len(samples)}")
-        if session.mel.is_first:
-            samples = torch.cat([torch.zeros(FIRST_PADDED - UNIT_SAMPLES), samples])
-        return MelChunk(session.mel.push(samples, FRAMES_A_UNIT).frames, left=0, right=0)
+    def _sound(self, rows: Tensor, samples: Tensor) -> SoundRows:
+        return SoundRows(rows[: self.places.num_audio_rows(len(samples))])
 
-    def _words(self, session: HalfDuplexSession, answer: Answer, state: Tensor) -> Work[None]:
-        """Choose words and speak them, until the answer ends or is too long."""
-        size, num_fed = self.rule.condition_tokens, 0
-        sampler = TextSampler(self.rule.text, self.brain.tokens.text_ids, session.text_source)
-        while True:
-            # Repetition counts all ids since the last spoken condition, and a window before them.
-            start = 0 if len(answer.ids) <= size else 1 + (len(answer.ids) - 1) // size * size
-            before = answer.ids[:start][-self.rule.text.repetition_window :]
-            token = yield Choose(state, (*before, *answer.ids[start:]), sampler)
-            is_end = token in sampler.ids.terminators
-            if len(answer.waiting) == size or is_end or num_fed == self.rule.max_tokens:
-                yield from self._speak(session, answer, is_end=is_end)
-            if is_end or num_fed == self.rule.max_tokens:
-                return
-            fed = yield Feed(session.context, (text_group(token),))
-            state, num_fed = fed[-1], num_fed + 1
-            answer.ids.append(token)
-            if self._is_word(answer, token):
-                answer.waiting.append(token)
-                answer.states.append(state)
-
-    def _is_word(self, answer: Answer, token: int) -> bool:
-        """False for thoughts and what frames them."""
-        ids = self.brain.tokens.ids
-        if token in (ids.think, ids.think_end):
-            answer.is_thinking = token == ids.think
-            return not self.rule.is_thinking
-        return not answer.is_thinking
-
-    def _speak(self, session: HalfDuplexSession, answer: Answer, *, is_end: bool) -> Work[None]:
-        """Say the waiting words; every full window goes out with the text that is whole."""
-        if not answer.waiting and not answer.spoken:
-            return  # nothing at all was said
-        speech = self.brain.config.speech
-        marks = [speech.text_eos_id, speech.audio_bos_id] if is_end else [speech.audio_bos_id]
-        states = torch.stack(answer.states) if answer.states else self.brain.llm.embed(())
-        condition = self.brain.talker.model.condition(answer.waiting, states, marks)
-        answer.spoken += answer.waiting
-        answer.waiting, answer.states = [], []
-        if session.speech.room < len(condition) + speech.chunk_codes:
-            session.speech.clear()  # an answer longer than the speech LM can remember
-        most = min(self.rule.max_condition_codes, session.speech.room - len(condition))
-        order = SpeechOrder(session.speech, condition, answer.codes, 0, most, session.speech_source)
-        answer.fresh += yield Say(order, self.rule.speech)
-        while len(answer.fresh) >= speech.chunk_codes:
-            answer.window += answer.fresh[: speech.chunk_codes]
-            answer.fresh = answer.fresh[speech.chunk_codes :]
-            size = speech.chunk_codes + speech.lookahead
-            if len(answer.window) >= size:
-                samples = yield Sound(session.stream, tuple(answer.window[:size]), is_last=False)
-                answer.window = answer.window[speech.chunk_codes :]
-                yield Emit(Said(samples.cpu(), self._fresh_text(answer, is_last=False)))
-
-    def _last_window(self, session: HalfDuplexSession, answer: Answer) -> Work[None]:
-        if not answer.codes:
-            return
-        codes = (*answer.window, *answer.fresh)
-        samples = yield Sound(session.stream, codes, is_last=True)
-        yield Emit(Said(samples.cpu(), self._fresh_text(answer, is_last=True)))
-
-    def _fresh_text(self, answer: Answer, *, is_last: bool) -> str:
-        """What was not shown yet, without characters whose bytes are still coming."""
-        text = self.brain.tokens.decode_all(answer.spoken)
-        if not is_last:
-            text = text.rstrip(_BROKEN)
-        fresh = text[answer.num_shown :]
-        answer.num_shown = max(answer.num_shown, len(text))
-        return fresh
-
-    def _slide(self, session: HalfDuplexSession) -> None:
-        if self.rule.limits is not None:
-            session.rounds.slide(session.context, self.rule.limits)
-
-    def _marked(self, contents: Sequence[Content]) -> str:
-        return "".join(prompt.mark(self._place(content)) for content in contents)
-
-    def _place(self, content: Content) -> prompt.Content:
-        match content:
-            case Frame(pixels, max_slices):
-                size = (pixels.shape[1], pixels.shape[0])
-                return prompt.Picture(slicing.plan(size, max_slices, self.brain.eye.slicing))
-            case Unit(samples) | Segment(samples):
-                return prompt.Sound(len(samples))
-            case str():
-                return content
+    def _columns(self, frame: Frame) -> int:
+        size = (frame.pixels.shape[1], frame.pixels.shape[0])
+        grid = slicing.plan(size, frame.max_slices, self.brain.eye.slicing).grid
+        return grid[0] if grid else 0

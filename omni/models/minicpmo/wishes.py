@@ -4,7 +4,7 @@ A session's work is a generator: it yields a wish and is sent the answer. Hides 
 process that holds all models, or the one that holds those of a stage.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -126,3 +126,19 @@ ORDER: tuple[type, ...] = (See, SeePacked, Hear, HearClip, Feed, Decide, Choose,
 
 Result = TypeVar("Result")
 Work = Generator[Wish | Emit, Any, Result]
+
+
+def relay(work: Work[Result], told: Callable[[Any], Work[None]]) -> Work[Result]:
+    """Do work, and in the place of whatever it emits the work that `told` makes of it."""
+    answer = None
+    while True:
+        try:
+            wish = work.send(answer)
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+        if isinstance(wish, Emit):
+            yield from told(wish.output)
+            answer = None
+        else:
+            answer = yield wish

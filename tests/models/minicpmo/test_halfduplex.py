@@ -11,7 +11,7 @@ from omni.models.minicpmo.parity.bench import Bench, Step, StubStream, traced
 from omni.models.minicpmo.rounds import RowLimits
 from omni.models.minicpmo.sampling import greedy, seeded
 from omni.models.minicpmo.scheduler import Scheduler, run
-from omni.models.minicpmo.turns import HalfDuplexRule, HalfDuplexSession, Said, Unit
+from omni.models.minicpmo.turns import HalfDuplexRule, HalfDuplexSession, Manner, Said, Unit
 from omni.models.minicpmo.wishes import Choose, Feed, Say, Sound, Wish
 from tests.models.minicpmo.playing import second
 
@@ -19,8 +19,9 @@ from tests.models.minicpmo.playing import second
 class Played:
     """A session whose words are given."""
 
-    def __init__(self, bench: Bench, rule: HalfDuplexRule) -> None:
+    def __init__(self, bench: Bench, rule: HalfDuplexRule, manner: Manner | None = None) -> None:
         self.bench = bench
+        self.manner = manner or Manner()
         self.half = HalfDuplex(bench.brain, rule)
         sources = (greedy, seeded(3))
         self.session: HalfDuplexSession = run(
@@ -40,7 +41,8 @@ class Played:
             return next(script) if isinstance(wish, Choose) else None
 
         scheduler = Scheduler(self.bench.brain)
-        job = scheduler.submit(traced(self.half.answer(self.session), self.steps, choose))
+        work = self.half.answer(self.session, self.manner)
+        job = scheduler.submit(traced(work, self.steps, choose))
         while not job.is_done:
             scheduler.step()
         return job.outputs
@@ -61,7 +63,7 @@ def test_answer_that_ends_at_once_is_silence(bench: Bench, played: Played) -> No
     """The released code crashes here."""
     played.hear()
     assert played.answer([bench.tokens.ids.tts_eos]) == []
-    assert len(played.session.speech) == 0
+    assert len(played.session.speaking.context) == 0
 
 
 def test_turns_are_framed(bench: Bench, played: Played) -> None:
@@ -104,7 +106,7 @@ def test_text_is_shown_when_its_bytes_are_whole(bench: Bench, played: Played) ->
 
 
 def test_thoughts_are_never_spoken_nor_shown(bench: Bench) -> None:
-    played = Played(bench, HalfDuplexRule(is_thinking=True))
+    played = Played(bench, HalfDuplexRule(), Manner(is_thinking=True))
     played.hear()
     ids, encode = bench.tokens.ids, bench.tokens.encode
     said = encode(" hi")
@@ -139,7 +141,7 @@ def test_whole_rounds_are_forgotten_and_never_the_one_under_way(bench: Bench) ->
     keys = pool.keys[:, slot, :, :system].clone()
     for _ in range(6):
         played.hear()
-        starts = played.session.rounds.starts  # type: ignore[attr-defined]
+        starts = played.session.thinking.rounds.starts  # type: ignore[attr-defined]
         assert starts[0] == system
         feeds = [s.wish for s in played.steps if isinstance(s.wish, Feed)]
         heard = sum(len(group) for feed in feeds for group in feed.groups)

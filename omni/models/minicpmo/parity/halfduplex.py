@@ -68,7 +68,7 @@ class HalfDuplexRun:
             "kv_before": before,
             "n_fed": len(rows),
             "kv_after": len(session.context),
-            "apm_kv_after": len(session.heard),
+            "apm_kv_after": len(session.hearing.past),
             "audio_chunk_idx_after": self.num_heard,
             "history": self._history(),
             "text_preserve": self.rounds.system_rows,
