@@ -10,24 +10,16 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
-from fractions import Fraction
 from typing import Any, Final, Literal
 
-import av
 import httpx
-import numpy as np
-from aiortc import (
-    MediaStreamTrack,
-    RTCConfiguration,
-    RTCPeerConnection,
-    RTCSessionDescription,
-)
-from aiortc.mediastreams import MediaStreamError
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from omni.errors import OmniError
-from omni.evaluation.recording import RATE_HZ, Recording
+from omni.evaluation.headset import Headset
+from omni.evaluation.recording import Recording
 from omni.media import audio
 
 Transport = Literal["websocket", "webrtc"]
@@ -96,25 +88,6 @@ async def _websocket(
         await connection.close()
 
 
-class _Microphone(MediaStreamTrack):
-    kind = "audio"
-
-    def __init__(self, recording: Recording) -> None:
-        super().__init__()
-        self._recording = recording
-        self._deadline = time.perf_counter()
-        self._time = 0
-
-    async def recv(self) -> "av.AudioFrame":
-        self._deadline += FRAME_S
-        await asyncio.sleep(max(0.0, self._deadline - time.perf_counter()))
-        sound = np.repeat(self._recording.next_frame(), 2)  # to 48 kHz; the mirror is inaudible
-        frame = av.AudioFrame.from_ndarray(audio.to_int16(sound)[None], "s16", "mono")
-        frame.sample_rate, frame.pts, frame.time_base = 48000, self._time, Fraction(1, 48000)
-        self._time += len(sound)
-        return frame
-
-
 @contextlib.asynccontextmanager
 async def _webrtc(
     url: str, recording: Recording, update: str, headers: dict[str, str]
@@ -132,11 +105,10 @@ async def _webrtc(
 
     channel.on("open", opened.set)
     channel.on("message", lambda message: recording.note(json.loads(message)))
-    peer.on("track", lambda track: tasks.append(asyncio.create_task(_listen(track, recording))))
-    peer.addTrack(_Microphone(recording))
+    headset = Headset(peer, recording)
     try:
         await _connect(peer, f"{url}/v1/realtime/calls", headers)
-        tasks.append(asyncio.create_task(command()))
+        tasks += [asyncio.create_task(command()), asyncio.create_task(headset.run())]
         await asyncio.wait_for(opened.wait(), CONNECT_S)
         yield
     except (httpx.HTTPError, TimeoutError) as error:
@@ -154,14 +126,6 @@ async def _connect(peer: RTCPeerConnection, address: str, headers: dict[str, str
     if answer.status_code != 201:
         raise OmniError(f"the call was refused: {answer.text}", "connection_failed")
     await peer.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))
-
-
-async def _listen(track: Any, recording: Recording) -> None:
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE_HZ)
-    with contextlib.suppress(MediaStreamError):
-        while True:
-            for frame in resampler.resample(await track.recv()):
-                recording.stream(np.asarray(frame.to_ndarray().reshape(-1), np.float32))
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:

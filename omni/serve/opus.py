@@ -22,8 +22,7 @@ HEARD_HZ: Final = 16000
 SPOKEN_HZ: Final = 24000
 FRAME_SAMPLES: Final = SPOKEN_HZ // 50
 FRAME_TICKS: Final = OPUS_HZ // 50
-TICKS_PER_SAMPLE: Final = OPUS_HZ // HEARD_HZ
-GUESSED_SAMPLES: Final = HEARD_HZ // 10  # of a loss; what a decoder makes up beyond is noise
+GUESSED_S: Final = 0.1  # of a loss; what a decoder makes up beyond is noise
 QUIET_LEVEL: Final = 0.003  # root mean square; nobody misses 20 ms of it
 SETTLED_FRAMES: Final = 10  # silence after which the encoder's output repeats
 BIT_RATE: Final = 32000
@@ -32,15 +31,17 @@ COMPLEXITY: Final = 5
 
 
 class OpusReceiver:
-    """One incoming stream, put in order and decoded to float32 at 16 kHz, mono.
+    """One incoming stream, put in order and decoded to float32, mono, at any rate that Opus has.
 
     Losses are told by FEC, where the sender adds it, else guessed by the decoder, and silence when
     they are long. Libopus decodes at our rate: nothing is resampled, so nothing is delayed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rate_hz: int = HEARD_HZ) -> None:
         self._buffer = JitterBuffer()
-        self._decoder = OpusDecoder(HEARD_HZ)
+        self._decoder = OpusDecoder(rate_hz)
+        self._ticks_per_sample = OPUS_HZ // rate_hz
+        self._most_guessed = int(rate_hz * GUESSED_S)
         self._num_guessed = 0  # since the last packet
         self._surplus_samples = 0  # silence told in the place of words that came after all
 
@@ -62,17 +63,17 @@ class OpusReceiver:
         return frozen_array(np.concatenate(pieces)) if pieces else _silence(0)
 
     def _pieces(self, slot: Slot) -> list[Samples]:
-        missing = self._conceal(slot.gap_ticks // TICKS_PER_SAMPLE, slot.payload)
+        missing = self._conceal(slot.gap_ticks // self._ticks_per_sample, slot.payload)
         if slot.payload is None:
             return missing
         self._num_guessed = 0
-        self._surplus_samples += slot.late_ticks // TICKS_PER_SAMPLE
+        self._surplus_samples += slot.late_ticks // self._ticks_per_sample
         try:
             sound = self._decoder.decode(slot.payload)
         except MediaError:
             log.debug("a broken Opus packet was concealed")
-            sound = self._decoder.conceal(duration_ticks(slot.payload) // TICKS_PER_SAMPLE)
-        sound = sound[slot.overlap_ticks // TICKS_PER_SAMPLE :]
+            sound = self._decoder.conceal(duration_ticks(slot.payload) // self._ticks_per_sample)
+        sound = sound[slot.overlap_ticks // self._ticks_per_sample :]
         return missing if self._catches_up(sound) else [*missing, sound]
 
     def _conceal(self, num_samples: int, following: bytes | None) -> list[Samples]:
@@ -81,8 +82,8 @@ class OpusReceiver:
             return []
         told = 0
         if following and has_fec(following):
-            told = min(num_samples, duration_ticks(following) // TICKS_PER_SAMPLE)
-        guessed = min(num_samples - told, GUESSED_SAMPLES - self._num_guessed)
+            told = min(num_samples, duration_ticks(following) // self._ticks_per_sample)
+        guessed = min(num_samples - told, self._most_guessed - self._num_guessed)
         self._num_guessed += guessed
         head = self._decoder.conceal(guessed)
         tail = self._decoder.conceal(told, following)
