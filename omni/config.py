@@ -77,7 +77,10 @@ class AudioConfig(Section):
     output_rate_hz: Literal[24000] = Field(24000, description="what the stages speak")
     frame_ms: Literal[20] = Field(20, description="one transport quantum")
     unit_ms: int = Field(1000, description="one time-division slice")
-    lead_ms: int = Field(160, ge=40, description="speech queued ahead of the wire, at most")
+    lead_ms: int = Field(160, ge=20, description="speech queued ahead of the wire, at most")
+    late_ms: int = Field(
+        0, ge=0, description="of a stall of ours, what the transport makes up for (WebRTC: 200)"
+    )
 
 
 class OverlapConfig(Section):

@@ -42,7 +42,9 @@ AUTO_TRUNCATION: Final = Truncation()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SessionOptions:
-    """`truncation`: None refuses to answer once the conversation is too long."""
+    """`truncation`: None refuses to answer once the conversation is too long. `is_paced`: the
+    transport sends our sound in real time, and makes up for what a stall of ours has kept back.
+    """
 
     instructions: str
     voice: str
@@ -54,6 +56,7 @@ class SessionOptions:
     temperature: float
     tools: ToolOptions = NO_TOOLS
     truncation: Truncation | None = AUTO_TRUNCATION
+    is_paced: bool = False
 
 
 def default_options(config: OmniConfig) -> SessionOptions:

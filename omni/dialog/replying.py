@@ -39,7 +39,7 @@ class Replying:
         self._out = outbox
         self._history = history
         self._deadlines = config.deadlines
-        self._lead_ms = config.audio.lead_ms
+        self._audio = config.audio
         self.remote = RemoteTools(outbox, history, config.tools)
         self._items = ReplyItems(outbox, history, self.remote)
         self.voice = Voice(outbox.clock, config.turn.overlap)
@@ -194,7 +194,7 @@ class Replying:
     def _new_reply(self, options: ReplyOptions, speech_end_ms: float) -> Reply:
         self._drop_tail()
         ids = (self._out.new_id("resp"), self._out.new_id("item"))
-        reply = self._reply = Reply(ids, options, Playout(self._lead_ms))
+        reply = self._reply = Reply(ids, options, Playout(self._audio.lead_ms, self._audio.late_ms))
         self.voice.take(reply)
         self._speech_end_ms = speech_end_ms
         self._mark(reply, "recognised_ms")

@@ -1,7 +1,7 @@
 """Which kind of session a profile's brain needs, and what every kind can do."""
 
 import itertools
-from typing import Protocol
+from typing import Final, Protocol
 
 from omni.clock import Clock
 from omni.config import OmniConfig
@@ -12,6 +12,8 @@ from omni.dialog.session import Session
 from omni.errands import Errand, Result
 from omni.events import Event, Item
 from omni.types import Chunk, Samples
+
+PACED: Final = {"lead_ms": 20, "late_ms": 200}
 
 
 class AnySession(Protocol):
@@ -51,12 +53,17 @@ class Sessions:
         self._numbers = itertools.count()
 
     def new(self, session_id: str, options: SessionOptions) -> AnySession:
-        config = self._config
+        config = _paced(self._config) if options.is_paced else self._config
         if config.brain.kind != "minicpm-o":
             return Session(session_id, options, config, self._clock)
         number = next(self._numbers)
         slot = halved(number) if config.brain.duplex.is_staggered else None
         return DuplexSession(session_id, options, config, self._clock, slot)
+
+
+def _paced(config: OmniConfig) -> OmniConfig:
+    """The profile where sound leaves in real time: hardly any of it needs to wait there."""
+    return config.model_copy(update={"audio": config.audio.model_copy(update=PACED)})
 
 
 def halved(number: int) -> float:

@@ -21,9 +21,13 @@ class Playout:
 
     Args:
         lead_ms: sound released ahead of real time, at most.
+        late_ms: what may be released late, if it was there in time, and is still heard when it
+            should have been: whoever takes it makes up for stalls of that length.
     """
 
-    def __init__(self, lead_ms: int) -> None:
+    def __init__(self, lead_ms: int, late_ms: int = 0) -> None:
+        self._late_ms = late_ms
+        self._is_waited_for = True  # for lack of sound, or on purpose: since the last release
         self._full_lead_ms = self._lead_ms = lead_ms
         self._gain = self._wanted_gain = 1.0  # of the last sample released, and of the next frame's
         self._waiting: deque[Samples] = deque()
@@ -74,10 +78,12 @@ class Playout:
             # A stall is heard as silence: the clock of the reply stands still with it, or what
             # comes after would run further ahead than the lead.
             behind_ms = now_ms - self._origin_ms - self.released_samples * 1000 / RATE_HZ
-            self._origin_ms += max(0.0, behind_ms)
+            if self._is_waited_for or behind_ms > self._late_ms:
+                self._origin_ms += max(0.0, behind_ms)
         frames = []
         while (frame := self._next_frame(now_ms)) is not None:
             frames.append(frame)
+        self._is_waited_for = self._is_held or not self._is_ahead(now_ms)
         return frames
 
     def played_samples(self, now_ms: float) -> int:
@@ -100,16 +106,24 @@ class Playout:
         return self.script.words_between(start_samples, end_samples)
 
     def _next_frame(self, now_ms: float) -> Samples | None:
-        if self._gain == self._wanted_gain == 0:
+        if self._is_held:
             return None
         available = self.generated_samples - self.released_samples
         if not available or (available < FRAME_SAMPLES and not self.is_complete):
             return None
         if self._origin_ms is None:
             self._origin_ms = now_ms
-        if self.released_samples * 1000 / RATE_HZ >= now_ms - self._origin_ms + self._lead_ms:
-            return None
-        return self._cut(min(FRAME_SAMPLES, available))
+        return None if self._is_ahead(now_ms) else self._cut(min(FRAME_SAMPLES, available))
+
+    @property
+    def _is_held(self) -> bool:
+        return self._gain == self._wanted_gain == 0
+
+    def _is_ahead(self, now_ms: float) -> bool:
+        """As far as may be released has been."""
+        if self._origin_ms is None:
+            return False
+        return self.released_samples * 1000 / RATE_HZ >= now_ms - self._origin_ms + self._lead_ms
 
     def _cut(self, num_samples: int) -> Samples:
         parts, missing = [], num_samples

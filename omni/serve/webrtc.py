@@ -10,6 +10,7 @@ import logging
 import re
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from aiortc import (
@@ -107,7 +108,8 @@ class Peer:
         transports = {t.receiver.transport for t in peer.getTransceivers()}
         for transport in transports | ({peer.sctp.transport} if peer.sctp else set()):
             receive_at_once(transport)
-        conversation = await self._gateway.open(self, self._view.options, self._on_event)
+        options = replace(self._view.options, is_paced=True)
+        conversation = await self._gateway.open(self, options, self._on_event)
         self._conversation = conversation
         self._channel.send(self._view.opened(conversation.session.session_id))
         await peer.setLocalDescription(await peer.createAnswer())

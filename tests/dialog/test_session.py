@@ -69,7 +69,9 @@ def test_the_answer_is_ready_when_the_turn_is_surely_over(config: OmniConfig) ->
     assert stopped - 1000 <= config.turn.silence_duration_ms + 40
 
 
-def test_sound_is_released_at_the_pace_it_is_heard(config: OmniConfig) -> None:
+@pytest.mark.parametrize("lead_ms", [20, 160])
+def test_sound_is_released_at_the_pace_it_is_heard(lead_ms: int) -> None:
+    config = load("stub", [f"audio.lead_ms={lead_ms}"])
     talk = Talk(config)
     talk.speak(1.0)
     talk.quiet(3.0)

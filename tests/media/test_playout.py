@@ -43,6 +43,29 @@ def test_a_stall_is_not_made_up_for_by_a_burst() -> None:
     assert ahead_ms == pytest.approx(200, abs=21)
 
 
+@pytest.mark.parametrize("stall_ms", [60, 140, 200])
+def test_where_stalls_are_made_up_for_they_are_not_heard(stall_ms: int) -> None:
+    playout = Playout(lead_ms=20, late_ms=200)
+    playout.push(piece(["word"] * 20, is_last=True))
+    num_frames = [len(playout.release(now_ms)) for now_ms in (0, 20, 40, 40 + stall_ms)]
+    assert num_frames == [1, 1, 1, stall_ms // 20]
+    assert playout.played_samples(40 + stall_ms) == (40 + stall_ms) * RATE_HZ // 1000
+
+
+def test_what_was_not_there_in_time_is_not_made_up_for() -> None:
+    playout = Playout(lead_ms=20, late_ms=200)
+    playout.push(piece(["one"]))
+    for now_ms in range(0, 220, 20):
+        playout.release(now_ms)
+    playout.push(piece(["two"] * 9, is_last=True))
+    assert len(playout.release(220)) == 1
+    playout.hold()
+    assert len(playout.release(240)) == 1  # in which it fades
+    playout.release(260)
+    playout.restore()
+    assert len(playout.release(400)) == 1
+
+
 def test_the_end_is_known() -> None:
     playout = Playout(lead_ms=5000)
     playout.push(piece(["one"]))
