@@ -46,6 +46,10 @@ class ServerConfig(Section):
     )
     idle_timeout_s: float = Field(1800, description="a session without any traffic is closed")
     max_session_s: float = Field(3600, gt=0, description="a session ends after this long")
+    max_responses_per_min: int = Field(600, ge=1, description="of one session; more of them fail")
+    max_tokens_per_min: int = Field(
+        1_000_000, ge=1, description="that the core reads and writes for one session, likewise"
+    )
     allowed_origins: tuple[str, ...] = Field(
         (), description="web origins that may connect, besides our own page and loopback"
     )

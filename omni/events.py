@@ -184,6 +184,16 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Limit:
+    """What a session may have of one thing a minute. `resets_s`: until all of it is there again."""
+
+    name: Literal["requests", "tokens"]
+    limit: int
+    remaining: int
+    resets_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ResponseDone:
     """The reply has been generated (completed), cut off (cancelled) or lost (failed).
 
@@ -200,6 +210,7 @@ class ResponseDone:
     timings: Timings = field(default_factory=Timings)
     error_code: str | None = None
     error_message: str | None = None
+    limits: tuple[Limit, ...] = ()
 
     @property
     def item(self) -> Item:

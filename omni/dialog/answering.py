@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 from omni.chat import Message
 from omni.config import OmniConfig
+from omni.dialog.allowance import RATE_LIMITED
 from omni.dialog.asides import Asides
 from omni.dialog.compaction import num_tokens
 from omni.dialog.history import CHARS_PER_TOKEN, History
@@ -155,7 +156,7 @@ class Answering:
         detection = self.options.turn_detection
         is_free = not self._replying.is_active and not self._remote.is_listing
         is_due = detection and detection.creates_response and is_free
-        if is_due and not self._is_too_long():
+        if is_due and not self._fault():
             words = " ".join(filter(None, (turn.text, self._sight.aside(turn.text or ""))))
             self._begin(ResponseRequest(), self._messages(None, words), turn.speech_end_ms)
 
@@ -195,9 +196,8 @@ class Answering:
         self._reply(request, self._out.clock.now_ms())
 
     def _reply(self, request: ResponseRequest, speech_end_ms: float) -> None:
-        if self._is_too_long():
-            options = self._reply_options(request)
-            self._replying.fail(options, "context_length_exceeded", TOO_LONG)
+        if fault := self._fault():
+            self._replying.fail(self._reply_options(request), *fault)
             return
         self._begin(request, self._context_of(request), speech_end_ms)
         self._release()
@@ -219,11 +219,16 @@ class Answering:
         self._history.fit(room_tokens - num_tokens(said), self.options.truncation)
         return self._history.messages(said, room_tokens, spoken=spoken)
 
-    def _is_too_long(self) -> bool:
-        """The conversation does not fit, and the client will not have it cut."""
+    def _fault(self) -> tuple[str, str] | None:
+        """Why no reply can be made now, as code and message: too many were, or the conversation
+        does not fit and the client will not have it cut."""
+        if refusal := self._out.allowance.refusal:
+            return RATE_LIMITED, refusal
         options = self.options
         room_tokens = self._room_tokens - num_tokens(options.instructions)
-        return options.truncation is None and not self._history.fit(room_tokens, None)
+        if options.truncation is None and not self._history.fit(room_tokens, None):
+            return "context_length_exceeded", TOO_LONG
+        return None
 
     def _messages_to_answer(self, instructions: str | None) -> tuple[Message, ...]:
         messages, hint = self._messages(instructions), self._result_hint
@@ -236,6 +241,9 @@ class Answering:
             # No servers' tools: their answers come when the reply is long forgotten.
             tools = request.tools or self.options.tools
             options = replace(self._reply_options(request), tools=tools, is_in_conversation=False)
+            if refusal := self._out.allowance.refusal:
+                self.asides.refuse(options, RATE_LIMITED, refusal)
+                continue
             self.asides.begin(self._context_of(request), options)
             self._has_lent_core = True
 

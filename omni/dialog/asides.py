@@ -59,11 +59,15 @@ class Asides:
         if options.modality == "audio":
             self._spoken.append(Spoken(messages, options))
             return
-        ids = (self._out.new_id("resp"), self._out.new_id("item"))
-        reply = Reply(ids, options, Playout(0))
-        reply.messages, reply.state = messages, "active"
+        reply = self._announced(options)
+        reply.messages = messages
         self._written.append(reply)
-        self._items.begin(reply)
+
+    def refuse(self, options: ReplyOptions, code: str, message: str) -> None:
+        """A reply that only says that it is none."""
+        reply = self._announced(options)
+        reply.error = (code, message)
+        self._items.end(reply, "failed")
 
     def receive(self, chunk: Token | Called | Speech) -> None:
         """Take in what the core wrote for the first one; what is left of older prompts is void."""
@@ -140,6 +144,13 @@ class Asides:
         reply.waits_since_ms = self._out.clock.now_ms()
         prompt = prompt_for(reply, self._out.stamp)
         self._out.send(replace(prompt, response_id=self._prompt_id))
+
+    def _announced(self, options: ReplyOptions) -> Reply:
+        ids = (self._out.new_id("resp"), self._out.new_id("item"))
+        reply = Reply(ids, options, Playout(0))
+        reply.state = "active"
+        self._items.begin(reply)
+        return reply
 
     def _show(self, reply: Reply) -> None:
         if delta := reply.take_words(len(reply.text)):

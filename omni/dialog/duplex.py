@@ -57,7 +57,7 @@ class DuplexSession:
     ) -> None:
         self.session_id = session_id
         self._config = config.brain.duplex
-        self._out = Outbox(session_id, clock)
+        self._out = Outbox(session_id, clock, config.server)
         self._history = History(config.turn.overlap.marker)
         self._replies = DuplexReplies(self._out, self._history, config)
         voice = self._replies.voice

@@ -1,4 +1,5 @@
-"""What a session wants done: events for the client, chunks for the stages, errands; its epoch.
+"""What a session wants done: events for the client, chunks for the stages, errands; its epoch, and
+what it may still ask for.
 
 Shared by the two halves of a session (listening, replying), so that both stamp chunks alike.
 """
@@ -7,6 +8,8 @@ import itertools
 import secrets
 
 from omni.clock import Clock
+from omni.config import ServerConfig
+from omni.dialog.allowance import Allowance
 from omni.errands import Errand
 from omni.events import Event
 from omni.types import Chunk, Fence, Prompt
@@ -15,9 +18,10 @@ from omni.types import Chunk, Fence, Prompt
 class Outbox:
     """Collects; the driver drains with `take_events` and `take_chunks`, in this order kept."""
 
-    def __init__(self, session_id: str, clock: Clock) -> None:
+    def __init__(self, session_id: str, clock: Clock, config: ServerConfig) -> None:
         self.session_id = session_id
         self.clock = clock
+        self.allowance = Allowance(clock, config)
         self.epoch = 0
         self.unit_index = 0
         self.prompted_id = ""  # the reply that the core was asked for last

@@ -6,6 +6,7 @@ and after the reply itself; what has begun is ended.
 
 from dataclasses import replace
 
+from omni.dialog.allowance import RATE_LIMITED
 from omni.dialog.history import History, with_text
 from omni.dialog.outbox import Outbox
 from omni.dialog.remote_tools import Place, RemoteTools
@@ -95,7 +96,10 @@ class ReplyItems:
                 reply.item = with_text(reply.item, reply.item.text, "incomplete")
             previous = self._history.replace(reply.item)
             self._out.emit(ItemDone(reply.item, previous, reply.response_id))
-        self._out.emit(done_event(reply, status, reason))
+        done, allowance = done_event(reply, status, reason), self._out.allowance
+        if done.error_code != RATE_LIMITED:
+            allowance.spend(done.usage)
+        self._out.emit(replace(done, limits=allowance.limits))
 
     def _item_for(self, called: Called) -> Item:
         if called.tool.server:

@@ -55,7 +55,7 @@ class Session:
         self, session_id: str, options: SessionOptions, config: OmniConfig, clock: Clock
     ) -> None:
         self.session_id = session_id
-        self._out = Outbox(session_id, clock)
+        self._out = Outbox(session_id, clock, config.server)
         self._history = History(config.turn.overlap.marker)
         self._replying = Replying(self._out, self._history, config)
         self._listening = Listening(self._out, self, self._replying.voice, config, options)

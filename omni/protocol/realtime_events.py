@@ -170,8 +170,15 @@ class McpListFailed(ServerEvent):
     item_id: str
 
 
+class RateLimit(Wire):
+    name: Literal["requests", "tokens"]
+    limit: int
+    remaining: int
+    reset_seconds: float
+
+
 class RateLimits(ServerEvent):
-    """Sent after every response, as the protocol has it; we limit neither requests nor tokens."""
+    """Sent after every response, as the protocol has it."""
 
     type: Literal["rate_limits.updated"] = "rate_limits.updated"
-    rate_limits: tuple[dict[str, float], ...] = ()
+    rate_limits: tuple[RateLimit, ...]

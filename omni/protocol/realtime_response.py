@@ -107,7 +107,19 @@ class OpenResponse:
 
     def finished(self, done: events.ResponseDone) -> Out:
         finished = _finished(self._describe(), done)
-        return [responses.ResponseFinished(response=finished), wire.RateLimits()]
+        limits = tuple(
+            wire.RateLimit(
+                name=limit.name,
+                limit=limit.limit,
+                remaining=limit.remaining,
+                reset_seconds=limit.resets_s,
+            )
+            for limit in done.limits
+        )
+        return [
+            responses.ResponseFinished(response=finished),
+            wire.RateLimits(rate_limits=limits),
+        ]
 
     def _index(self, item: events.Item) -> int:
         return self._outputs.index(item.item_id)

@@ -148,7 +148,7 @@ def test_a_turn_of_the_model_is_a_reply(talk: Talk) -> None:
     [done] = talk.of(ResponseDone)
     assert (done.status, done.item.text) == ("completed", "one two three")
     assert done.usage.output_tokens == 9
-    assert "".join(e.delta for e in talk.of(ResponseText)) == "one two three "
+    assert "".join(e.delta for e in talk.of(ResponseText)) == "one two three"
     assert sum(len(e.samples) for e in talk.of(ResponseAudio)) == 3 * 24000
     assert len(talk.of(PlayoutStopped)) == 1
 

@@ -92,3 +92,21 @@ def test_what_is_told_piece_by_piece_is_what_is_told_at_the_end(modality: str) -
         deltas = [e["delta"] for e in said if e["type"] == f"response.output_{name}.delta"]
         (done,) = [e for e in said if e["type"] == f"response.output_{name}.done"]
         assert "".join(deltas) == done.get("text", done.get("transcript")) == "Well,  yes."
+
+
+def test_what_is_left_of_the_limits_is_told_and_held_to() -> None:
+    desk = Desk(load("stub", ["server.max_responses_per_min=2"]))
+    usage = told(made(desk), "response.done")["usage"]
+    requests, tokens = desk.last("rate_limits.updated")["rate_limits"]
+    assert (requests["name"], requests["limit"], requests["remaining"]) == ("requests", 2, 1)
+    assert tokens["limit"] - tokens["remaining"] == usage["total_tokens"] > 0
+    assert 0 < requests["reset_seconds"] <= 60
+    made(desk, conversation="none", output_modalities=["text"])
+    for place in ("none", "auto"):
+        done = told(made(desk, conversation=place), "response.done")
+        error = done["status_details"]["error"]
+        assert (done["status"], error["code"]) == ("failed", "rate_limit_exceeded")
+    assert desk.last("rate_limits.updated")["rate_limits"][0]["remaining"] == 0
+    desk.talk.quiet(60)
+    assert told(made(desk), "response.done")["status"] == "completed"
+    assert not [event for event in desk.said if event["type"] == "error"]
