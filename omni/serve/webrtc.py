@@ -7,7 +7,6 @@ arrive and leave ready-made. Nothing is negotiated but Opus each way and one cam
 
 import asyncio
 import logging
-import re
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
@@ -35,6 +34,7 @@ from omni.serve.media_clock import MediaClock
 from omni.serve.opus import FRAME_SAMPLES, OpusReceiver
 from omni.serve.reply_stream import ReplyStream
 from omni.serve.rtp import RtpPacket
+from omni.serve.sdp import Offer
 from omni.serve.short_way import PacketSender, receive_at_once
 from omni.serve.tap import PacketTap, overhear_reports, tap_receiver
 from omni.types import Samples
@@ -46,12 +46,6 @@ MAX_CANDIDATES: Final = 200  # each costs checks
 CONNECT_S: Final = 30.0
 STALL_S: Final = 0.06  # between ticks: it was we who were away,
 UNREAD_S: Final = 0.1  # and packets wait to be read
-# aiortc answers without Opus's parameters: a browser would send us no FEC (RFC 7587).
-_OPUS: Final = re.compile(r"a=rtpmap:(\d+) opus/48000/2\r\n")
-_OPUS_TERMS: Final = r"\g<0>a=fmtp:\1 minptime=10;useinbandfec=1;stereo=0;sprop-stereo=0\r\n"
-# aiortc says 64 KiB, too little for a photo, but takes what browsers can send.
-MAX_MESSAGE_BYTES: Final = 256 << 10
-_MAX_MESSAGE: Final = re.compile(r"(a=max-message-size:)\d+")
 
 Receive = Callable[[str, AnySession], list[ServerEvent]]
 
@@ -87,12 +81,12 @@ class Peer:
             ProtocolError: an offer that cannot be met. SessionCapacity and others: no room.
         """
         try:
-            return await self._answer(offer)
+            return await self._answer(Offer(offer))
         except BaseException:
             await self.close(1011, "not connected")
             raise
 
-    async def _answer(self, offer: str) -> str:
+    async def _answer(self, offer: Offer) -> str:
         peer = self._connection
         peer.on("datachannel", self._channel.open)
         peer.on("connectionstatechange", self._on_state)
@@ -102,9 +96,9 @@ class Peer:
         tap_receiver(audio.receiver, PacketTap(self.hear))
         overhear_reports(audio.receiver, lambda ntp, rtp: self._clock.report("audio", ntp, rtp))
         accepted = [audio]
-        if codecs_in(offer) and self._gateway.config.brain.see.enabled:
+        if codecs_in(offer.known) and self._gateway.config.brain.see.enabled:
             accepted.append(self._camera.attach(peer))
-        await self._offered(offer, accepted)
+        await self._offered(offer.known, accepted)
         transports = {t.receiver.transport for t in peer.getTransceivers()}
         for transport in transports | ({peer.sctp.transport} if peer.sctp else set()):
             receive_at_once(transport)
@@ -117,8 +111,7 @@ class Peer:
         conversation.on_tick = self._tick
         loop = asyncio.get_running_loop()
         self._connecting = loop.call_later(CONNECT_S, self._leave, 1006, "never connected")
-        sdp = _MAX_MESSAGE.sub(rf"\g<1>{MAX_MESSAGE_BYTES}", str(peer.localDescription.sdp))
-        return _OPUS.sub(_OPUS_TERMS, sdp)
+        return offer.answer(str(peer.localDescription.sdp))
 
     async def _offered(self, offer: str, accepted: list[RTCRtpTransceiver]) -> None:
         num_media, num_candidates = offer.count("\nm="), offer.count("\na=candidate:")

@@ -87,6 +87,17 @@ def test_a_broken_packet_stops_nothing(broken: bytes, num_broken: int) -> None:
     assert np.abs(resumed[-320:]).max() > 0.2
 
 
+@pytest.mark.parametrize("num_empty", [1, 5, 50])
+def test_after_empty_packets_the_next_one_is_heard_as_it_comes(num_empty: int) -> None:
+    packets = tone(100)
+    for packet in packets[20 : 20 + num_empty]:
+        packet.payload = b""
+    last_empty_ms = 50 + 20 * (19 + num_empty)
+    told = [(at, sound) for at, sound in Talk(packets).run(OpusReceiver()) if len(sound)]
+    heard_ms = [at for at, sound in told if at > last_empty_ms and np.abs(sound[-320:]).max() > 0.2]
+    assert heard_ms[0] - last_empty_ms <= 40  # 100 are allowed
+
+
 def test_every_random_payload_is_survived() -> None:
     rng = np.random.default_rng(1)
     packets = tone(200)
