@@ -75,6 +75,7 @@ def page(live: Live, site: str) -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=chromium, args=LAUNCH)
         stack.callback(browser.close)
         page = browser.new_page()
+        page.set_default_timeout(WAIT_MS)
         for script in (MICROPHONE, RECORDER):
             page.add_init_script(path=script)
         page.goto(f"{site}?server={live.url}")
@@ -92,7 +93,7 @@ def account(page: Any) -> str:
 def line(page: Any, number: int, state: str) -> str:
     """The words of a line of the page, from 1, once it is in that state."""
     row = page.locator(f'#history li:nth-child({number})[data-state="{state}"]')
-    row.wait_for(timeout=WAIT_MS)
+    row.wait_for()
     return str(row.inner_text())
 
 
@@ -109,7 +110,7 @@ def told(page: Any, kind: str) -> list[dict[str, Any]]:
 def await_told(page: Any, kind: str, number: int = 1) -> None:
     """Wait until that many events of a type have come."""
     count = f"told.filter(({{type}}) => type === '{kind}').length"
-    page.wait_for_function(f"() => {count} >= {number}", timeout=WAIT_MS)
+    page.wait_for_function(f"() => {count} >= {number}")
 
 
 def write(page: Any, words: str) -> None:
@@ -121,7 +122,7 @@ def write(page: Any, words: str) -> None:
 
 
 def test_it_connects_with_a_borrowed_secret(page: Any) -> None:
-    page.locator("#stop:enabled").wait_for(timeout=WAIT_MS)
+    page.locator("#stop:enabled").wait_for()
     assert len(told(page, "session.created")) == 1
 
 
@@ -136,7 +137,7 @@ def test_it_interrupts(page: Any, said: str) -> None:
     silent = page.evaluate("receivedEnergy()")
     write(page, LONG)
     is_heard = "async (silent) => (await receivedEnergy()) > silent + 0.01"
-    page.wait_for_function(is_heard, arg=silent, timeout=WAIT_MS)
+    page.wait_for_function(is_heard, arg=silent)
     page.evaluate("say", said)
     await_told(page, "output_audio_buffer.cleared")
     kept, whole = line(page, 4, "incomplete"), f"Omni: {LONG_REPLY.format(text=LONG)}"

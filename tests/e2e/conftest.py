@@ -1,5 +1,6 @@
 """A real server, a real browser with a fake microphone, and ears for what the browser received."""
 
+import base64
 import contextlib
 import io
 import re
@@ -28,6 +29,7 @@ from omni.media.audio import resample
 from omni.models.embedded.whisper import Whisper
 
 MEDIA = Path(__file__).parent.parent / "media"
+MICROPHONE = Path(__file__).parent.parent / "microphone.js"
 DUPLEX = (
     "brain.checkpoint=tests/golden/minicpmo45-tiny",
     "brain.duplex.seed=7",
@@ -36,8 +38,13 @@ DUPLEX = (
     "brain.duplex.unit_tokens=6",  # enough to say something, and quickly done
 )
 MICROPHONE_RATE_HZ = 48000
-READY_S = 240
-REPLY_S = 90
+LEAD_S = 12
+READY_S = 600
+REPLY_S = 180
+PATIENT = tuple(  # on a slow machine only: what is reached here is a fault
+    f"--set=deadlines.{state}_s=120"
+    for state in ("recognise", "first_token", "next_token", "first_speech", "next_speech")
+)
 LAUNCH = [
     "--no-sandbox",
     "--disable-gpu",
@@ -113,7 +120,7 @@ def _server(folder: Path, *arguments: str) -> Server:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The product as people run it: Ray, the embedded brain."""
-    made = _server(tmp_path_factory.mktemp("server"))
+    made = _server(tmp_path_factory.mktemp("server"), *PATIENT)
     made.start()
     yield made
     made.stop()
@@ -146,20 +153,13 @@ def duplex_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 # ---- the browser
 
 
-def _microphone(path: Path, parts: tuple[str | float, ...]) -> Path:
-    """What the user says: recordings by name, and pauses in seconds; silence for ever after.
-
-    The browser plays it from the moment the microphone is opened, before the call is up, hence
-    the lead.
-    """
-    pieces = [np.zeros(2 * MICROPHONE_RATE_HZ, np.float32)]
-    for part in parts:
-        if isinstance(part, str):
-            samples, rate_hz = soundfile.read(MEDIA / part, dtype="float32", always_2d=True)
-            pieces.append(resample(samples.mean(axis=1), rate_hz, MICROPHONE_RATE_HZ))
-        else:
-            pieces.append(np.zeros(int(part * MICROPHONE_RATE_HZ), np.float32))
-    soundfile.write(path, np.concatenate(pieces), MICROPHONE_RATE_HZ, subtype="PCM_16")
+def _device(path: Path, name: str) -> Path:
+    """What the browser's own fake microphone plays from the moment it is opened: a recording once,
+    late enough for the call to be up by then, however slow the machine."""
+    samples, rate_hz = soundfile.read(MEDIA / name, dtype="float32", always_2d=True)
+    sound = resample(samples.mean(axis=1), rate_hz, MICROPHONE_RATE_HZ)
+    lead = np.zeros(LEAD_S * MICROPHONE_RATE_HZ, np.float32)
+    soundfile.write(path, np.concatenate([lead, sound]), MICROPHONE_RATE_HZ, subtype="PCM_16")
     return path
 
 
@@ -194,6 +194,10 @@ class Playground:
     def start(self) -> None:
         self.page.get_by_role("button", name="Start talking").click()
 
+    def say(self, recording: Path) -> None:
+        """Speak into the page's microphone, now."""
+        self.page.evaluate("say", base64.b64encode(recording.read_bytes()).decode())
+
     def instruct(self, words: str) -> None:
         summary = self.page.locator("summary", has_text="Instructions")
         summary.click()
@@ -210,17 +214,17 @@ class Playground:
 
     def await_phase(self, *phases: str) -> None:
         wanted = ", ".join(f'body[data-phase="{phase}"]' for phase in phases)
-        self.page.locator(wanted).wait_for(timeout=REPLY_S * 1000)
+        self.page.locator(wanted).wait_for()
 
     def turn(self, role: str, number: int) -> Any:
         """The row of the `number`th thing that `role` said, from 1; waits until it is there."""
         row = self.page.locator(f"#transcript .{role}").nth(number - 1)
-        row.wait_for(timeout=REPLY_S * 1000)
+        row.wait_for()
         return row
 
     def await_state(self, row: Any, state: str) -> str:
         """Wait for a row to be open, done or cut; returns its words."""
-        row.and_(self.page.locator(f'[data-state="{state}"]')).wait_for(timeout=REPLY_S * 1000)
+        row.and_(self.page.locator(f'[data-state="{state}"]')).wait_for()
         return str(row.locator("p").inner_text())
 
     def picture(self) -> None:
@@ -258,8 +262,9 @@ OpenPage = Callable[..., Playground]
 
 @pytest.fixture
 def open_page(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[OpenPage]:
-    """`open_page(server, "question.wav", 8.0, "more.wav", camera=film)`; `is_allowed=False`
-    refuses the microphone and the camera."""
+    """`open_page(server, camera=film)`: its microphone is silent but for what it is told to `say`.
+    `microphone="question.wav"` is said by the browser's own fake device instead, once;
+    `is_allowed=False` refuses the microphone and the camera."""
     sync_api = pytest.importorskip("playwright.sync_api")
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
@@ -269,13 +274,16 @@ def open_page(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[OpenPa
 
         def open_(
             server: Server,
-            *said: str | float,
+            *,
+            microphone: str = "",
             camera: Path | None = None,
             is_allowed: bool = True,
         ) -> Playground:
-            microphone = _microphone(tmp_path / "microphone.wav", said)
             consent = "use-fake-ui-for-media-stream" if is_allowed else "deny-permission-prompts"
-            sources = [f"--use-file-for-fake-audio-capture={microphone}%noloop"]
+            sources = []
+            if microphone:
+                sound = _device(tmp_path / "microphone.wav", microphone)
+                sources.append(f"--use-file-for-fake-audio-capture={sound}%noloop")
             if camera:
                 sources.append(f"--use-file-for-fake-video-capture={camera}")
             browser = playwright.chromium.launch(
@@ -283,7 +291,10 @@ def open_page(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[OpenPa
             )
             stack.callback(browser.close)
             page = browser.new_page(viewport={"width": 1280, "height": 800})
+            page.set_default_timeout(REPLY_S * 1000)
             page.add_init_script(path=Path(__file__).with_name("recorder.js"))
+            if is_allowed and not microphone:
+                page.add_init_script(path=MICROPHONE)
             playground = Playground(page, request.config.getoption("--screenshot", None))
             page.goto(server.url)
             stack.callback(lambda: print(playground.account(), server.log.read_text()[-4000:]))

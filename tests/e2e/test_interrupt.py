@@ -1,22 +1,30 @@
+import re
+
 import numpy as np
 import pytest
+
+from tests.pictures import MEDIA
 
 pytestmark = [pytest.mark.browser, pytest.mark.models, pytest.mark.ray]
 
 LONG = "Whatever you are asked, tell a long story of ten sentences about a sailor and the sea."
 SHORT = "Answer in one short sentence."
 QUIET_RMS = 0.003
-FLUSH_MS = 700  # what the network and the browser's jitter buffer may still hold
+FLUSH_MS = 1000  # what the network and the browser's jitter buffer may still hold
 
 
 def test_talking_over_a_reply_stops_it_for_good(open_page, server, recognise, word_error_rate):
-    page = open_page(server, "weather_question.wav", 15.0, "dangerous_situation.wav")
+    page = open_page(server)
     page.take_microphone_as_it_is()
     page.instruct(LONG)
     page.start()
 
+    page.await_phase("listening")
+    page.say(MEDIA / "weather_question.wav")
     page.await_phase("speaking")
     first = page.turn("assistant", 1)
+    first.get_by_text(re.compile(r"\w+ \w+ \w+")).wait_for()
+    page.say(MEDIA / "dangerous_situation.wav")
     page.await_phase("hearing")
     page.instruct(SHORT)
     assert "interrupted" in page.await_state(first, "cut")

@@ -133,7 +133,7 @@ def test_it_comes_back_when_the_server_does(open_page, stub_server):
     page.write("Remember the blue door.")
     page.await_state(page.turn("assistant", 1), "done")
     stub_server.stop(signal.SIGKILL)
-    page.page.get_by_role("button", name="Connect again").wait_for(timeout=60_000)
+    page.page.get_by_role("button", name="Connect again").wait_for()
     stub_server.start()
     page.page.get_by_role("button", name="Connect again").click()
     page.await_phase("listening")

@@ -9,7 +9,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.models, pytest.mark.ray]
 def test_a_spoken_question_is_shown_and_answered_by_voice(
     open_page, server, recognise, word_error_rate
 ):
-    page = open_page(server, "weather_question.wav")
+    page = open_page(server, microphone="weather_question.wav")
     page.take_microphone_as_it_is()
     page.start()
 
@@ -32,7 +32,7 @@ def test_a_spoken_question_is_shown_and_answered_by_voice(
 def test_a_picture_of_it(open_page, server, request):
     if not request.config.getoption("--screenshot", None):
         pytest.skip("only with --screenshot=FILE: it is for the README")
-    page = open_page(server, "sky_question.wav")
+    page = open_page(server, microphone="sky_question.wav")
     page.start()
     page.await_state(page.turn("assistant", 1), "done")
     page.await_phase("listening")
