@@ -38,6 +38,12 @@ class DuplexConfig(Section):
     voices: Folder | None = Field(
         None, description="folder of voices: NAME.wav to imitate, NAME.safetensors to sound like"
     )
+    clip_s: int = Field(
+        10,
+        ge=1,
+        le=30,
+        description="read of a recording; in the vocoder 65 MB a second and session",
+    )
     seed: int | None = Field(None, description="of every session; null draws one for each")
     temperature: float = Field(0.7, gt=0, description="of listening, speaking and the words")
     top_k: int = Field(20, ge=0, description="words to choose from; 0 is all")

@@ -6,9 +6,11 @@ them by `unit_index` and chooses, the mouth speaks what it chose.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from omni.chunk import Chunk, Embeddings, Samples
+
+VOICE_UNUSABLE: Final = "voice_unusable"  # code of a report: the session goes on in the plain voice
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -33,7 +33,7 @@ from omni.events import (
     PictureSeen,
 )
 from omni.types import Activity, Chunk, Samples, Speech, SpeechOptions, StageName, StageReport
-from omni.units import BeginContext, Chosen, UnitPictures, UnitPlan, UnitSound
+from omni.units import VOICE_UNUSABLE, BeginContext, Chosen, UnitPictures, UnitPlan, UnitSound
 
 _UNIT_MS: Final = 1000
 
@@ -271,9 +271,11 @@ class DuplexSession:
     def _stage_report(self, report: StageReport) -> None:
         if report.stage == "vad":
             return
-        if report.stage == "see":
+        if report.stage == "see" or report.code == VOICE_UNUSABLE:  # the model goes on
             if report.state == "failed":
-                self._out.emit(Failed("stage_failed", report.message or "see failed"))
+                self._out.emit(
+                    Failed(report.code or "stage_failed", report.message or "see failed")
+                )
             return
         if report.state == "restored":
             self._lost.discard(report.stage)

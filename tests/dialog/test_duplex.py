@@ -32,7 +32,7 @@ from omni.events import (
     SpeechStopped,
 )
 from omni.types import Activity, AudioChunk, Chunk, Fence, Speech, StageReport, frozen_array
-from omni.units import BeginContext, Chosen, UnitPictures, UnitPlan, UnitSound
+from omni.units import VOICE_UNUSABLE, BeginContext, Chosen, UnitPictures, UnitPlan, UnitSound
 
 WINDOW = 512
 Kind = TypeVar("Kind")
@@ -343,6 +343,17 @@ def test_what_fails_begins_anew(talk: Talk, stage: Any) -> None:
     assert "out of memory" in failed.message
     assert [b.unit_index for b in talk.of(BeginContext)] == [0, 2]
     assert talk.of(BeginContext)[1].epoch == talk.session._out.epoch > 0
+
+
+def test_a_voice_that_cannot_be_used_is_told_and_the_talk_goes_on(talk: Talk) -> None:
+    talk.model.script += ["one", "two", "three."]
+    talk.run(1.5)
+    report = StageReport("s", 0, 1, "speak", "failed", "it is silent", VOICE_UNUSABLE)
+    talk.do(lambda session: session.receive(report))
+    talk.run(4)
+    assert [(f.code, f.message) for f in talk.of(Failed)] == [(VOICE_UNUSABLE, "it is silent")]
+    assert [d.status for d in talk.of(ResponseDone)] == ["completed"]
+    assert len(talk.of(BeginContext)) == 1
 
 
 def test_while_a_stage_is_lost_nothing_is_sent(talk: Talk) -> None:

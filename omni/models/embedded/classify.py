@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from omni.models.embedded.onnx_graph import GraphWriter
-from omni.models.embedded.onnx_session import open_session
 from omni.models.embedded.torch_file import Tensor, read_state_dict
+from omni.models.onnx_session import open_session
 
 SIDE: Final = 224
 _RESIZED: Final = 256

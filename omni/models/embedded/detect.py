@@ -14,7 +14,7 @@ from PIL import Image
 
 from omni.media.coco import LABELS
 from omni.models.embedded import tfjs
-from omni.models.embedded.onnx_session import open_session
+from omni.models.onnx_session import open_session
 
 SIDE: Final = 512
 _CELL: Final = 4  # pixels between neighbouring answers

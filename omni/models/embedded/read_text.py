@@ -15,7 +15,7 @@ from PIL import Image
 
 from omni.models.embedded.blobs import Blob, blobs
 from omni.models.embedded.detect import Box
-from omni.models.embedded.onnx_session import open_session
+from omni.models.onnx_session import open_session
 
 _STRIDE: Final = 32
 _INK: Final = 0.3  # of the detector's map

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from omni.models.embedded.onnx_session import open_session
+from omni.models.onnx_session import open_session
 
 RATE_HZ = 16000
 WINDOW_SAMPLES = 512

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omni.models.embedded.mel import RATE_HZ, log_mel
-from omni.models.embedded.onnx_session import open_session
+from omni.models.onnx_session import open_session
 
 WINDOW_SAMPLES = 8 * RATE_HZ
 

@@ -26,20 +26,23 @@ _FLOOR = -10.0
 _RANGE = 8.0
 
 
-def filters() -> np.ndarray:
-    """Slaney mel filters [201, 80], float64."""
+def slaney_filters(
+    window: int, num_mels: int, rate_hz: int, max_hz: float | None = None
+) -> np.ndarray:
+    """Slaney's triangles over the bins of a window. [window // 2 + 1, M], float64"""
     return mel_filter_bank(
-        num_frequency_bins=1 + _HALF,
-        num_mel_filters=NUM_MELS,
+        num_frequency_bins=1 + window // 2,
+        num_mel_filters=num_mels,
         min_frequency=0.0,
-        max_frequency=RATE_HZ / 2,
-        sampling_rate=RATE_HZ,
+        max_frequency=rate_hz / 2 if max_hz is None else max_hz,
+        sampling_rate=rate_hz,
         norm="slaney",
         mel_scale="slaney",
     )
 
 
-_FILTERS = torch.from_numpy(filters()).float()
+FILTERS = slaney_filters(_WINDOW, NUM_MELS, RATE_HZ)
+_FILTERS = torch.from_numpy(FILTERS).float()
 
 
 def spectrum(samples: Tensor) -> Tensor:

@@ -106,11 +106,16 @@ class Token2Wav:
         """Read a reference recording once; any number of streams may start from it.
 
         Raises:
-            ValueError: the mel has not `stride` frames for each code, or is longer than the noise.
+            ValueError: the mel has not `stride` frames for each code, or is longer than the noise;
+                or the prompt was made for another vocoder.
         """
-        stride, stream = self.dims.encoder.stride, self.dims.stream
-        if len(prompt.mel) != stride * len(prompt.codes) or len(prompt.mel) > len(self.noise):
+        dims, stream = self.dims, self.dims.stream
+        num_frames = dims.encoder.stride * len(prompt.codes)
+        if len(prompt.mel) != num_frames or not 0 < num_frames <= len(self.noise):
             raise ValueError(f"{len(prompt.mel)} mel frames for {len(prompt.codes)} codes")
+        sizes = (prompt.mel.shape[1:].numel(), prompt.speaker.numel())
+        if sizes != (dims.dit.num_mels, dims.speaker_size) or max(prompt.codes) >= dims.num_codes:
+            raise ValueError("codes, mels or x-vector are not of this vocoder")
         codes = [*prompt.codes, *[stream.silence_code] * stream.lookahead]
         speaker = self.flow.speaker(prompt.speaker)
         empty = FlowState(

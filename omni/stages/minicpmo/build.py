@@ -13,6 +13,7 @@ from omni.errors import ConfigError
 from omni.media.pictures import PictureLimits
 from omni.models.minicpmo.brain import Ears, Eyes, Mind, Mouth, Room
 from omni.models.minicpmo.checkpoint import MiniCPMO, Part, free_bytes, load, needed_bytes
+from omni.models.minicpmo.cloning import Cloner
 from omni.models.minicpmo.config import read_config
 from omni.models.minicpmo.quantized import load_quantized
 from omni.models.minicpmo.sampling import Decision
@@ -48,7 +49,7 @@ def minicpmo_stage(config: OmniConfig, name: Part) -> Stage:
     """One stage, not loaded yet. Raises ConfigError as `checkpoint` does."""
     checkpoint(config)
     duplex, see = config.brain.duplex, config.brain.see
-    voices = Voices(duplex.voices)
+    voices = Voices(duplex.voices, duplex.clip_s)
     match name:
         case "hear":
             return HearStage(lambda: Ears(_model(config, "hear")), voices)
@@ -164,4 +165,8 @@ def _organs(config: OmniConfig) -> Organs:
     if not found:
         raise ConfigError(f"{folder} has no {VOCODERS[0]}", param="brain.checkpoint")
     vocoder = load_token2wav(found[0], device(config))
-    return Organs(Mouth(_model(config, "speak"), vocoder, _room(config)), vocoder)
+    cloner = None
+    if config.brain.duplex.voices is not None:
+        num_threads = config.brain.speak.num_threads
+        cloner = Cloner.where_possible(found[0], vocoder.dims, num_threads)
+    return Organs(Mouth(_model(config, "speak"), vocoder, _room(config)), vocoder, cloner)

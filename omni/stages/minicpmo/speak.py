@@ -5,25 +5,30 @@ and a cushion, so that units which take unlike long leave no gap. Laws: `text` p
 reply; after a fence nothing of an earlier reply is left in speech model or vocoder.
 """
 
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
+from omni.errors import AssetError
 from omni.models.minicpmo.brain import Mouth
+from omni.models.minicpmo.cloning import Cloner
 from omni.models.minicpmo.hift import seeded_noise
 from omni.models.minicpmo.sampling import greedy, seeded
 from omni.models.minicpmo.scheduler import run
 from omni.models.minicpmo.token2wav import Stream, Token2Wav
 from omni.models.minicpmo.unit import DuplexRule, Speaking
-from omni.models.minicpmo.voice import Voice
 from omni.models.minicpmo.voicing import Voicing
 from omni.models.minicpmo.wishes import Emit, Work
 from omni.stages.minicpmo.lane import Lane, Task
+from omni.stages.minicpmo.timbres import Timbres
 from omni.stages.minicpmo.voices import Voices
-from omni.types import Chunk, Fence, Samples, Speech, StageName, Word, frozen_array
-from omni.units import BeginContext, UnitWords
+from omni.types import Chunk, Fence, Samples, Speech, StageName, StageReport, Word, frozen_array
+from omni.units import VOICE_UNUSABLE, BeginContext, UnitWords
+
+log = logging.getLogger(__name__)
 
 RATE_HZ = 24000
 UNIT_SAMPLES = RATE_HZ
@@ -31,18 +36,22 @@ UNIT_SAMPLES = RATE_HZ
 
 @dataclass(slots=True, eq=False)
 class _Session:
+    """`begun`: whose voice it has; its stream is begun with its first words."""
+
     speaking: Speaking
+    begun: BeginContext | None = None
     response_id: str = ""
     num_pieces: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Organs:
-    """What speaks: the speech model, and the vocoder that makes its codes audible."""
+    """What speaks: the speech model, the vocoder that makes its codes audible, and, where there is
+    one, who takes a voice from a recording."""
 
     mouth: Mouth
     vocoder: Token2Wav
-    voices: dict[str, Voice] = field(default_factory=dict)  # those read so far
+    cloner: Cloner | None = None
 
 
 class SpeakStage:
@@ -67,9 +76,11 @@ class SpeakStage:
         self._voices = voices
         self._cushion_samples = cushion_ms * RATE_HZ // 1000
         self._sessions: dict[str, _Session] = {}
+        self._reports: list[Chunk] = []
 
     def load(self) -> None:
-        self._organs = self._make_organs()
+        self._organs = organs = self._make_organs()
+        self._timbres = Timbres(organs.vocoder, self._voices, organs.cloner)
         self._voicing = Voicing(self._organs.mouth, self._rule)
         self._lane = Lane(self.name, self._organs.mouth)
         self._warm_up()
@@ -97,13 +108,16 @@ class SpeakStage:
                     self._voicing.interrupt(session.speaking)
                 case UnitWords():
                     self._lane.add(self._task(session, chunk))
-        return self._lane.step()
+        out = self._lane.step()
+        reports, self._reports = self._reports, []
+        return reports + out
 
     def _warm_up(self) -> None:
         """A word of nobody's, so that the first session's is not the slowest."""
         mouth = self._organs.mouth
         session = _Session(Speaking(mouth.talker.open(), None, greedy))
         self._begin(session, BeginContext("", 0, 0, "", "", 0))
+        self._find_voice(session)
         size = mouth.talker.model.projector_semantic.linear1.in_features
         say = self._voicing.say(session.speaking, (0,), torch.zeros(1, size), is_turn_end=True)
         run(mouth, say)
@@ -111,18 +125,38 @@ class SpeakStage:
 
     def _begin(self, session: _Session, begun: BeginContext) -> None:
         self._lane.cancel(begun.session_id)
-        organs, context = self._organs, session.speaking.context
-        name = self._voices.known(begun.voice)
-        if name not in organs.voices:
-            prompt = self._voices.prompt(name, organs.vocoder.dims)
-            organs.voices[name] = organs.vocoder.voice(prompt)
-        noise = seeded_noise(organs.vocoder.hift.dims, begun.seed)
-        stream = Stream(organs.voices[name], noise)
-        session.speaking = Speaking(context, stream, seeded(begun.seed + 1))
+        session.begun = begun
+        session.speaking = Speaking(session.speaking.context, None, seeded(begun.seed + 1))
         self._voicing.interrupt(session.speaking)
+        if fault := self._voices.fault(begun.voice):
+            self._refuse(session, begun, fault)
+        else:
+            self._timbres.read_ahead(begun.voice)
+
+    def _refuse(self, session: _Session, begun: BeginContext, fault: str) -> None:
+        """Go on in the plain voice, and say why."""
+        log.warning("a voice cannot be used", extra={"session": begun.session_id})
+        stamp = (begun.session_id, begun.epoch, begun.unit_index)
+        self._reports.append(StageReport(*stamp, self.name, "failed", fault, VOICE_UNUSABLE))
+        session.begun = replace(begun, voice="")
+
+    def _find_voice(self, session: _Session) -> None:
+        """Begin the stream, if it is not begun."""
+        begun = session.begun
+        if session.speaking.stream is not None or begun is None:
+            return
+        try:
+            voice = self._timbres.voice(begun.voice)
+        except AssetError as error:
+            self._refuse(session, begun, error.message)
+            voice = self._timbres.voice("")
+        noise = seeded_noise(self._organs.vocoder.hift.dims, begun.seed)
+        session.speaking.stream = Stream(voice, noise)
+        self._voicing.quieten(session.speaking)
 
     def _task(self, session: _Session, words: UnitWords) -> Task:
         def work() -> Work[None]:
+            self._find_voice(session)
             states = torch.tensor(words.states)
             _, samples = yield from self._voicing.say(
                 session.speaking, words.token_ids, states, is_turn_end=words.is_turn_end
