@@ -68,6 +68,14 @@ class TranslationView:
         self.is_over = False
         self.options = self._options()
 
+    def configure(self, session_json: str) -> None:
+        """Adopt settings that were given before the session began. Raises ProtocolError."""
+        data = parse_object(session_json)
+        try:
+            self._adopt(wire.SessionWish.model_validate(data))
+        except ValidationError as error:
+            raise describe(error, data, "session") from error
+
     def opened(self, session_id: str) -> list[BaseModel]:
         """The session exists: greet the client."""
         self._started_ms = self._clock.now_ms()
@@ -140,10 +148,8 @@ class TranslationView:
     def _execute(self, event: wire.AnyClientEvent, session: AnySession) -> list[BaseModel]:
         match event:
             case wire.SessionUpdate():
-                output = event.session.audio.output if event.session.audio else None
-                if output and output.language:
-                    self._speak(output.language)
-                    session.update(self.options)
+                self._adopt(event.session)
+                session.update(self.options)
                 return [wire.SessionTold(type="session.updated", session=self._session)]
             case wire.InputAudioAppend():
                 samples = self._input.push(event.audio)
@@ -153,6 +159,11 @@ class TranslationView:
             case wire.SessionClose():
                 self.is_over = True
                 return [wire.SessionClosed()]
+
+    def _adopt(self, wish: wire.SessionWish) -> None:
+        output = wish.audio.output if wish.audio else None
+        if output and output.language:
+            self._speak(output.language)
 
     def _speak(self, wanted: str) -> None:
         """Translate into this language, if there is a voice for it; told is what is in effect."""

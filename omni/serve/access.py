@@ -15,7 +15,11 @@ from omni.serve.client_secrets import Secret, Secrets
 
 KEY_SUBPROTOCOL = "openai-insecure-api-key."
 SUBPROTOCOL = "realtime"
-LENT_PATHS = ("/v1/realtime", "/v1/realtime/calls", "/v1/voices", "/v1/models")
+CALLS = "/v1/realtime/calls/"
+LENT_PATHS = {
+    "realtime": ("/v1/realtime", "/v1/realtime/calls", "/v1/voices", "/v1/models"),
+    "translation": ("/v1/realtime/translations",),
+}
 
 
 class Access:
@@ -53,10 +57,10 @@ class Access:
         given = _given_key(headers, subprotocols)
         secret = self._secrets.find(given) if given else None
         if secret is not None:
-            is_call = path.startswith("/v1/realtime/calls/")
-            if path not in LENT_PATHS and not is_call:
+            is_call = path.startswith(CALLS) and secret.terms.kind == "realtime"
+            if path not in LENT_PATHS[secret.terms.kind] and not is_call:
                 raise ProtocolError(
-                    "A client secret opens realtime sessions and nothing else.",
+                    f"This client secret opens {secret.terms.kind} sessions and nothing else.",
                     "insufficient_permissions",
                 )
             return secret

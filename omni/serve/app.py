@@ -57,7 +57,7 @@ def create_app(config: OmniConfig, pipeline: Pipeline, keys: Collection[str] = (
         call_routes(gateway, calls),
         session_routes(gateway, calls, secrets),
         live.router(gateway),
-        translations.router(gateway),
+        translations.router(gateway, secrets),
         chat.router(gateway, defaults),
         speech.router(gateway, defaults),
         transcriptions.router(gateway),

@@ -6,17 +6,46 @@ Law: a secret is kept as its digest alone, and opens only sessions as it was bou
 import hashlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Any, Final, Literal
 
-from omni.errors import ProtocolError, SessionCapacity
+from pydantic import BaseModel, Field
+
+from omni.errors import OmniError, ProtocolError, SessionCapacity
 
 PREFIX: Final = "ek_"
 DEFAULT_SECONDS: Final = 600
 MIN_SECONDS, MAX_SECONDS = 10, 7200
 MAX_SECRETS: Final = 10_000
 REMEMBERED_S: Final = 3600  # after its end, to say that it is over rather than unknown
+
+
+class ExpiresAfter(BaseModel):
+    """`seconds` is clamped to 10..7200."""
+
+    anchor: Literal["created_at"] = "created_at"
+    seconds: int | None = None
+
+
+class SecretRequest(BaseModel):
+    """`uses` (sessions, any number by default) and `max_duration_s` (of each) are extensions."""
+
+    expires_after: ExpiresAfter | None = None
+    session: dict[str, Any] = Field(default_factory=dict)
+    uses: Annotated[int, Field(ge=1)] | None = None
+    max_duration_s: Annotated[float, Field(ge=1, le=86400)] | None = None
+
+    @property
+    def lasts_s(self) -> int | None:
+        return self.expires_after.seconds if self.expires_after else None
+
+
+class SecretAnswer(BaseModel):
+    value: str
+    expires_at: int
+    session: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +56,7 @@ class Terms:
     session_json: str
     uses: int | None = None
     max_duration_s: float | None = None
+    kind: Literal["realtime", "translation"] = "realtime"
 
 
 @dataclass(slots=True, eq=False)
@@ -86,6 +116,20 @@ class Secrets:
     def _forget(self) -> None:
         limit_s = self._now_s() - REMEMBERED_S
         self._secrets = {k: s for k, s in self._secrets.items() if s.expires_s > limit_s}
+
+
+@contextmanager
+def spent(secret: Secret | None) -> Iterator[None]:
+    """Counts a session against its secret unless it does not come about."""
+    if secret is None:
+        yield
+        return
+    secret.spend()
+    try:
+        yield
+    except OmniError:
+        secret.refund()
+        raise
 
 
 def _digest(value: str) -> bytes:

@@ -88,9 +88,10 @@ class Gateway:
             expiry.cancel()
         await self._conversations.close(conversation)
 
-    def expire(self, connection: Connection, after_s: float) -> None:
-        """End a connection's session when its time is over."""
-
+    def expire(self, connection: Connection, after_s: float | None) -> None:
+        """End a connection's session when its time is over; None: it has no end."""
+        if after_s is None:
+            return
         loop = asyncio.get_running_loop()
         self._expiries[connection] = loop.call_later(after_s, self._dismiss, connection)
 

@@ -4,18 +4,22 @@ Hides what a lent secret means on the way to a session: its settings, its uses, 
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response, WebSocket
-from pydantic import BaseModel, Field
 
 from omni.errors import OmniError, ProtocolError
 from omni.protocol.realtime import RealtimeView
 from omni.serve.calls import Calls, read_offer
-from omni.serve.client_secrets import Secret, Secrets, Terms
-from omni.serve.gateway import Connection, Gateway
+from omni.serve.client_secrets import (
+    Secret,
+    SecretAnswer,
+    SecretRequest,
+    Secrets,
+    Terms,
+    spent,
+)
+from omni.serve.gateway import Gateway
 from omni.serve.http import refuse
 from omni.serve.sideband import Sideband
 from omni.serve.websocket import RealtimeSocket
@@ -38,28 +42,6 @@ OFFER: dict[str, Any] = {
 }
 
 
-class ExpiresAfter(BaseModel):
-    """`seconds` is clamped to 10..7200."""
-
-    anchor: Literal["created_at"] = "created_at"
-    seconds: int | None = None
-
-
-class SecretRequest(BaseModel):
-    """`uses` (sessions, any number by default) and `max_duration_s` (of each) are extensions."""
-
-    expires_after: ExpiresAfter | None = None
-    session: dict[str, Any] = Field(default_factory=dict)
-    uses: Annotated[int, Field(ge=1)] | None = None
-    max_duration_s: Annotated[float, Field(ge=1, le=86400)] | None = None
-
-
-class SecretAnswer(BaseModel):
-    value: str
-    expires_at: int
-    session: dict[str, Any]
-
-
 def call_routes(gateway: Gateway, calls: Calls) -> APIRouter:
     """Calls over WebRTC and what is done to them."""
     routes = APIRouter()
@@ -74,9 +56,9 @@ def call_routes(gateway: Gateway, calls: Calls) -> APIRouter:
         view = _view(gateway, "webrtc", extensions, secret)
         if session:
             view.configure(session)
-        with _spent(secret):
+        with spent(secret):
             peer, answer = await calls.open(offer, view, secret)
-        _limit(gateway, peer, secret)
+        gateway.expire(peer, secret.terms.max_duration_s if secret else None)
         headers = {"Location": f"/v1/realtime/calls/{peer.call_id}"}
         return Response(answer, 201, headers, media_type="application/sdp")
 
@@ -131,9 +113,9 @@ def session_routes(gateway: Gateway, calls: Calls, secrets: Secrets) -> APIRoute
             view = _view(gateway, "websocket", extensions, secret)
             if intent == "transcription":
                 view.configure(json.dumps({"type": intent}))
-            with _spent(secret):
+            with spent(secret):
                 connection = RealtimeSocket(socket, gateway, view)
-                _limit(gateway, connection, secret)
+                gateway.expire(connection, secret.terms.max_duration_s if secret else None)
                 await connection.run()
         except OmniError as error:
             await refuse(socket, error)
@@ -145,8 +127,7 @@ def session_routes(gateway: Gateway, calls: Calls, secrets: Secrets) -> APIRoute
         view = RealtimeView(gateway.config, "webrtc")
         view.configure(json.dumps(settings))  # what cannot be understood is told now
         terms = Terms(json.dumps(settings), body.uses, body.max_duration_s)
-        lasts_s = body.expires_after.seconds if body.expires_after else None
-        value, secret = secrets.lend(terms, lasts_s)
+        value, secret = secrets.lend(terms, body.lasts_s)
         (created,) = view.opened("")
         session = created.model_dump(mode="json")["session"]
         return SecretAnswer(value=value, expires_at=secret.expires_s, session=session)
@@ -172,22 +153,3 @@ async def _sideband(socket: WebSocket, gateway: Gateway, calls: Calls, call_id: 
             "A call is controlled with the server's key.", "insufficient_permissions"
         )
     await Sideband(socket, calls.get(call_id), gateway.config.server.idle_timeout_s).run()
-
-
-def _limit(gateway: Gateway, connection: Connection, secret: Secret | None) -> None:
-    if secret and secret.terms.max_duration_s:
-        gateway.expire(connection, secret.terms.max_duration_s)
-
-
-@contextmanager
-def _spent(secret: Secret | None) -> Iterator[None]:
-    """Counts a session against its secret unless it does not come about."""
-    if secret is None:
-        yield
-        return
-    secret.spend()
-    try:
-        yield
-    except OmniError:
-        secret.refund()
-        raise

@@ -4,6 +4,7 @@ Law: whatever a client sends or fails to read, only its own session can suffer.
 """
 
 import asyncio
+import json
 import logging
 from collections.abc import Sequence
 
@@ -15,6 +16,14 @@ from omni.clock import SystemClock
 from omni.errors import OmniError
 from omni.protocol.realtime import error_event
 from omni.protocol.translations import TranslationView
+from omni.serve.client_secrets import (
+    Secret,
+    SecretAnswer,
+    SecretRequest,
+    Secrets,
+    Terms,
+    spent,
+)
 from omni.serve.conversation import Conversation
 from omni.serve.gateway import NORMAL, Gateway
 from omni.serve.http import refuse
@@ -26,10 +35,10 @@ log = logging.getLogger(__name__)
 class TranslationSocket:
     """One client's websocket, from handshake to `session.closed`."""
 
-    def __init__(self, socket: WebSocket, gateway: Gateway) -> None:
+    def __init__(self, socket: WebSocket, gateway: Gateway, view: TranslationView) -> None:
         self._line = EventSocket(socket, gateway.config.server.idle_timeout_s)
         self._gateway = gateway
-        self._view = TranslationView(gateway.config, SystemClock())
+        self._view = view
         self._conversation: Conversation | None = None
         self._is_over = asyncio.Event()
 
@@ -88,14 +97,33 @@ class TranslationSocket:
             self._line.end(NORMAL, "the session is closed")
 
 
-def router(gateway: Gateway) -> APIRouter:
+def router(gateway: Gateway, secrets: Secrets) -> APIRouter:
     routes = APIRouter()
 
     @routes.websocket("/v1/realtime/translations")
     async def translations(socket: WebSocket) -> None:
+        secret: Secret | None = socket.state.secret
         try:
-            await TranslationSocket(socket, gateway).run()
+            view = TranslationView(gateway.config, SystemClock())
+            if secret:
+                view.configure(secret.terms.session_json)
+            with spent(secret):
+                connection = TranslationSocket(socket, gateway, view)
+                gateway.expire(connection, secret.terms.max_duration_s if secret else None)
+                await connection.run()
         except OmniError as error:
             await refuse(socket, error)
+
+    @routes.post("/v1/realtime/translations/client_secrets")
+    async def lend(body: SecretRequest) -> SecretAnswer:
+        """A secret that a browser may be translated with, beginning with the settings given."""
+        settings = json.dumps(body.session)
+        view = TranslationView(gateway.config, SystemClock())
+        view.configure(settings)  # what cannot be understood is told now
+        terms = Terms(settings, body.uses, body.max_duration_s, "translation")
+        value, secret = secrets.lend(terms, body.lasts_s)
+        (created,) = view.opened("")
+        session = created.model_dump(mode="json")["session"]
+        return SecretAnswer(value=value, expires_at=secret.expires_s, session=session)
 
     return routes

@@ -17,6 +17,7 @@ PATHS = {
     "/v1/realtime/calls/{call_id}/hangup": {"post"},
     "/v1/realtime/calls/{call_id}/{action}": {"post"},
     "/v1/realtime/client_secrets": {"post"},
+    "/v1/realtime/translations/client_secrets": {"post"},
     "/v1/chat/completions": {"post"},
     "/v1/audio/speech": {"post"},
     "/v1/audio/transcriptions": {"post"},
