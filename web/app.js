@@ -29,7 +29,9 @@ const QUIET_ERRORS = new Set(["response_cancel_not_active"]);
 const $ = (id) => document.getElementById(id);
 
 const settings = new Settings((change) => call?.send(change));
-const transcript = new Transcript($("transcript"), $("empty"));
+const transcript = new Transcript($("transcript"), $("empty"), (id, isAllowed) =>
+  conversation.allow(id, isAllowed),
+);
 const conversation = new Conversation({
   item: draw,
   dropped: drop,

@@ -2,9 +2,9 @@
  * What the page knows of the conversation, from the server's events alone. No DOM, no clock.
  *
  * An item: {id, role, text, heard, state}; role "tool" is a call in one line. `heard` is how many
- * characters of `text` are sure to have been said; state is "open" (words still come), "done" or
- * "cut" (interrupted: the rest of the text was never heard). Phases: listening, hearing, thinking,
- * speaking.
+ * characters of `text` are sure to have been said; state is "open" (words still come), "asked" (a
+ * tool waits for leave to run), "done" or "cut" (interrupted: the rest of the text was never heard).
+ * Phases: listening, hearing, thinking, speaking.
  */
 
 export class Conversation {
@@ -21,7 +21,9 @@ export class Conversation {
   /** A new call: what was said stays, what was going on does not. */
   reset() {
     this.isHearing = this.isOwed = this.isSpeaking = this.isWriting = false;
-    for (const item of this.items.values()) if (item.state === "open") this.#close(item);
+    for (const item of this.items.values()) {
+      if (item.state === "open" || item.state === "asked") this.#close(item);
+    }
   }
 
   /** Forgets everything. */
@@ -77,6 +79,23 @@ export class Conversation {
     const item = this.items.get(id);
     if (!item || item.state === "cut") return;
     item.text += delta;
+    this.on.item(item);
+  }
+
+  /** The user lets a tool run, or does not. */
+  allow(id, isAllowed) {
+    if (this.items.get(id)?.state !== "asked") return;
+    const item = { type: "mcp_approval_response", approval_request_id: id, approve: isAllowed };
+    this.on.send({ type: "conversation.item.create", item });
+    this.settle(id, isAllowed);
+  }
+
+  /** Somebody has allowed a tool to run, or refused. */
+  settle(id, isAllowed) {
+    const item = this.items.get(id);
+    if (item?.state !== "asked") return;
+    item.text += isAllowed ? " → allowed" : " → refused";
+    item.state = "done";
     this.on.item(item);
   }
 
@@ -140,10 +159,13 @@ const EVENTS = {
   },
 
   "conversation.item.done"({ item }) {
+    if (item.type === "mcp_approval_response") {
+      return this.settle(item.approval_request_id, item.approve);
+    }
     if (!CALLS.includes(item.type)) return;
     const call = this.item(item.id, "tool");
     call.text = callOf(item);
-    call.state = "done";
+    call.state = item.type === "mcp_approval_request" ? "asked" : "done";
     this.on.item(call);
   },
 

@@ -6,10 +6,14 @@ const NAMES = { user: "You", assistant: "Omni", tool: "Tool" };
 const NEAR_END_PX = 80;
 
 export class Transcript {
-  /** @param {HTMLOListElement} list @param {HTMLElement} empty shown while nothing was said */
-  constructor(list, empty) {
+  /**
+   * @param {HTMLOListElement} list @param {HTMLElement} empty shown while nothing was said
+   * @param {(id: string, isAllowed: boolean) => void} allow the user's word on a tool that asks
+   */
+  constructor(list, empty, allow) {
     this.list = list;
     this.empty = empty;
+    this.allow = allow;
     this.rows = new Map();
   }
 
@@ -21,6 +25,8 @@ export class Transcript {
     words.textContent = said(item) || (item.state === "open" ? "…" : "");
     const unheard = item.text.slice(said(item).length);
     if (item.state === "cut") words.append(...cutMark(unheard));
+    if (item.state === "asked") row.append(this.#question(item.id));
+    else row.querySelector("menu")?.remove();
     if (isAtEnd) this.list.scrollTop = this.list.scrollHeight;
   }
 
@@ -41,6 +47,18 @@ export class Transcript {
     this.rows.set(item.id, row);
     this.empty.hidden = true;
     return row;
+  }
+
+  #question(id) {
+    const choice = document.createElement("menu");
+    choice.ariaLabel = "May this tool run?";
+    for (const [name, isAllowed] of [["Allow", true], ["Refuse", false]]) {
+      const button = document.createElement("button");
+      button.textContent = name;
+      button.addEventListener("click", () => this.allow(id, isAllowed));
+      choice.append(button);
+    }
+    return choice;
   }
 
   #isAtEnd() {

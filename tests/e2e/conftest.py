@@ -110,7 +110,7 @@ class Server:
             return False
 
 
-def _server(folder: Path, *arguments: str) -> Server:
+def new_server(folder: Path, *arguments: str) -> Server:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -120,7 +120,7 @@ def _server(folder: Path, *arguments: str) -> Server:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The product as people run it: Ray, the embedded brain."""
-    made = _server(tmp_path_factory.mktemp("server"), *PATIENT)
+    made = new_server(tmp_path_factory.mktemp("server"), *PATIENT)
     made.start()
     yield made
     made.stop()
@@ -129,7 +129,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def stub_server(tmp_path: Path) -> Iterator[Server]:
     """A server without models, for what concerns the page alone."""
-    made = _server(tmp_path, "--config", "stub", "--runtime", "local")
+    made = new_server(tmp_path, "--config", "stub", "--runtime", "local")
     made.start()
     yield made
     made.stop()
@@ -139,7 +139,7 @@ def stub_server(tmp_path: Path) -> Iterator[Server]:
 def duplex_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The minicpm-o brain on Ray: a tiny random checkpoint that listens for three seconds, and
     then speaks for as long as it is let."""
-    made = _server(
+    made = new_server(
         tmp_path_factory.mktemp("duplex"),
         "--config",
         "configs/minicpm-o.yaml",

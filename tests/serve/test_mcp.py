@@ -1,24 +1,18 @@
 """MCP servers for real: the mcp package serves them here, over HTTP, and a stock client talks."""
 
 import asyncio
-import socket
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import uvicorn
-from mcp.server.mcpserver import MCPServer
-from mcp.server.mcpserver.exceptions import ToolError
-from mcp_types import ToolAnnotations
 from openai import AsyncOpenAI
 from openai.resources.realtime.realtime import AsyncRealtimeConnection
-from starlette.requests import Request
 
 from omni.chat import Tool
 from omni.config_tools import ToolsConfig
 from omni.errands import ListTools, McpServer, Result, RunTool, ToolRan, ToolsListed
 from omni.serve.errands import Errands, is_allowed
+from tests.mcp_shop import shop_open
 from tests.serve.conftest import Live, living
 
 
@@ -36,50 +30,11 @@ async def until(connection: AsyncRealtimeConnection, kind: str) -> list[Any]:
 HEADERS_SEEN: list[dict[str, str]] = []
 
 
-def make_server() -> MCPServer:
-    server = MCPServer("shop")
-
-    @server.tool(annotations=ToolAnnotations(read_only_hint=True))
-    def price(item: str) -> str:
-        """The price of an item."""
-        return f"{item} costs 3 euros"
-
-    @server.tool()
-    def fail() -> str:
-        """Never works."""
-        raise ToolError("out of order")
-
-    @server.tool()
-    async def slow() -> str:
-        """Takes too long."""
-        await asyncio.sleep(30)
-        return "late"
-
-    return server
-
-
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """An MCP server's address."""
-    app = make_server().streamable_http_app(stateless_http=True)
-
-    async def watched(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http":
-            HEADERS_SEEN.append(dict(Request(scope).headers))
-        await app(scope, receive, send)
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(watched, log_level="error"))
-        thread = threading.Thread(target=lambda: server.run([listener]), daemon=True)
-        thread.start()
-        while not server.started:
-            assert thread.is_alive()
-            threading.Event().wait(0.01)
-        yield f"http://127.0.0.1:{port}/mcp"
-        server.should_exit = True
-        thread.join(20)
+    with shop_open(HEADERS_SEEN.append) as address:
+        yield address
 
 
 async def done(errand: ListTools | RunTool, allowed: str, **config: Any) -> Result:
