@@ -71,4 +71,7 @@ class DuplexConfig(Section):
     num_in_flight: int = Field(2, ge=1, description="units of a session under way at once")
     late_ms: int = Field(2000, description="a unit that waited so long to begin is left out")
     overdue_ms: int = Field(15_000, description="a unit unanswered so long: begin anew")
+    admit_below_ms: int = Field(
+        800, ge=0, description="p95 of a unit's time above which no session is added; 0 is none"
+    )
     is_staggered: bool = Field(True, description="spread the sessions' units over the second")

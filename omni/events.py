@@ -251,6 +251,13 @@ class PictureSeen:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class UnitDone:
+    """A second of the user's was answered, with silence or with sound, so long after it was due."""
+
+    took_ms: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Expired:
     """The session has lasted as long as it may; whoever drives it ends it now."""
 
@@ -270,5 +277,5 @@ Event = (
     | TranscriptDelta | TranscriptDone | TranscriptFailed | ItemAdded | ItemDone | ItemDeleted
     | ItemTruncated | ItemRetrieved | ResponseStarted | ResponseText | ResponseCall
     | ResponseAudio | ResponseDone | PlayoutStarted | PlayoutStopped | PlayoutCleared
-    | PictureSeen | Expired | Failed | ToolListing | ToolProgress
+    | PictureSeen | UnitDone | Expired | Failed | ToolListing | ToolProgress
 )  # fmt: skip

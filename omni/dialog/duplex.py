@@ -31,6 +31,7 @@ from omni.events import (
     ItemDone,
     Part,
     PictureSeen,
+    UnitDone,
 )
 from omni.types import Activity, Chunk, Samples, Speech, SpeechOptions, StageName, StageReport
 from omni.units import VOICE_UNUSABLE, BeginContext, Chosen, UnitPictures, UnitPlan, UnitSound
@@ -110,6 +111,9 @@ class DuplexSession:
 
     def receive(self, chunk: Chunk) -> None:
         """Anything that a stage sent to the gateway."""
+        took_ms = self._units.out_after_ms(chunk, self._out.clock.now_ms())
+        if took_ms is not None:
+            self._out.emit(UnitDone(took_ms))
         match chunk:
             case Activity():
                 self._listening.activity(chunk)

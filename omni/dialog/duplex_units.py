@@ -13,12 +13,14 @@ from typing import Final
 import numpy as np
 
 from omni.config_duplex import DuplexConfig
-from omni.types import Samples, frozen_array
+from omni.types import Chunk, Samples, Speech, frozen_array
+from omni.units import Chosen
 
 RATE_HZ: Final = 16000
 UNIT_MS: Final = 1000
 UNIT_SAMPLES: Final = RATE_HZ * UNIT_MS // 1000
 GAP_MS: Final = 300  # without sound, after which a unit that is due is filled up
+MAX_TIMED: Final = 16  # units whose answer is still waited for, to be timed
 MIN_EARLY_SAMPLES: Final = RATE_HZ // 5  # a unit closed early holds at least this
 
 
@@ -44,6 +46,7 @@ class Units:
         self._num_waiting = 0  # samples of the unit being filled
         self._whole: deque[CutUnit] = deque()
         self._in_flight: deque[tuple[int, float]] = deque()  # index, and when it was handed out
+        self._due_ms: dict[int, float] = {}  # of those that were handed out lately
         self._heard_ms: float | None = None  # when sound came last; None before the first
         self._cut_ms = 0.0  # when the last unit was due
         self.next_index = 0
@@ -76,6 +79,8 @@ class Units:
             return None
         unit = self._whole.popleft()
         self._in_flight.append((unit.index, now_ms))
+        self._due_ms[unit.index] = unit.due_ms
+        self._due_ms.pop(unit.index - MAX_TIMED, None)
         return unit
 
     def answered(self, index: int) -> None:
@@ -83,6 +88,16 @@ class Units:
         while self._in_flight and self._in_flight[0][0] <= index:
             self._in_flight.popleft()
         self.num_left_out = 0
+
+    def out_after_ms(self, chunk: Chunk, now_ms: float) -> float | None:
+        """How long after it was due a unit's answer came, if this is the end of it: silence, or
+        the sound of what was said."""
+        match chunk:
+            case Speech() | Chosen(is_listen=True, is_turn_end=False):
+                due_ms = self._due_ms.pop(chunk.unit_index, None)
+                return None if due_ms is None else now_ms - due_ms
+            case _:
+                return None
 
     def is_overdue(self, now_ms: float) -> bool:
         """A unit was handed out so long ago that nobody works on it any more."""
@@ -98,6 +113,7 @@ class Units:
     def restart(self) -> None:
         """Nothing that was handed out will be answered; what waits is for another context."""
         self._in_flight.clear()
+        self._due_ms.clear()
         self._whole.clear()
         self.clear()
 

@@ -62,7 +62,7 @@ class Renderer:
                 kind, code = "invalid_request_error", "session_expired"
                 detail = wire.ErrorDetail(type=kind, code=code, message=message)
                 return [wire.ErrorEvent(error=detail)]
-            case events.PictureSeen():
+            case events.PictureSeen() | events.UnitDone():
                 return []
             case ToolListing() | ToolProgress():
                 return _remote(event)

@@ -8,10 +8,12 @@ import logging
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, Protocol
 
+from omni.clock import Clock, SystemClock
 from omni.config import OmniConfig
+from omni.dialog.headroom import Headroom
 from omni.dialog.options import SessionOptions
-from omni.errors import OmniError, SessionError, StageError
-from omni.events import Event, Expired
+from omni.errors import OmniError, SessionCapacity, SessionError, StageError
+from omni.events import Event, Expired, UnitDone
 from omni.pipeline import Pipeline
 from omni.serve.conversation import Conversation, Conversations, OnEvent
 from omni.serve.exchange import Exchange
@@ -35,14 +37,16 @@ class Gateway:
     """Args:
     config: the server's profile.
     pipeline: started and stopped here.
+    clock: by which units are timed.
     """
 
-    def __init__(self, config: OmniConfig, pipeline: Pipeline) -> None:
+    def __init__(self, config: OmniConfig, pipeline: Pipeline, clock: Clock | None = None) -> None:
         self.config = config
         self.metrics = Metrics()
         self.state: Literal["starting", "ready", "failed", "stopping"] = "starting"
         self._pipeline = pipeline
         self._conversations = Conversations(pipeline, config)
+        self._headroom = Headroom(config.brain.duplex.admit_below_ms, clock or SystemClock())
         self._connections: set[Connection] = set()
         self._goodbyes: set[asyncio.Future[None]] = set()
         self._expiries: dict[Connection, asyncio.TimerHandle] = {}
@@ -72,6 +76,8 @@ class Gateway:
         """
         try:
             self._admit()
+            if refusal := self._headroom.refusal(self.num_sessions):
+                raise SessionCapacity(f"this server has no room now: {refusal}; try again soon")
             conversation = await self._conversations.open(
                 options, self._observed(connection, on_event)
             )
@@ -150,6 +156,8 @@ class Gateway:
     def _observed(self, connection: Connection, on_event: OnEvent) -> OnEvent:
         def observe(event: Event) -> None:
             self.metrics.observe(event)
+            if isinstance(event, UnitDone):
+                self._headroom.note(event.took_ms, self.num_sessions)
             try:
                 on_event(event)
             except Exception:

@@ -29,6 +29,12 @@ class Metrics:
             buckets=BUCKETS_S,
             registry=registry,
         )
+        self._units = Histogram(
+            "omni_unit_seconds",
+            "full duplex: from when a second of the user's was due to when its answer was out",
+            buckets=BUCKETS_S,
+            registry=registry,
+        )
         self._failures = Counter("omni_failures", "failures", ("code",), registry=registry)
         self._stages = {
             name: Gauge(f"omni_stage_{name}", text, ("stage",), registry=registry)
@@ -46,6 +52,8 @@ class Metrics:
         """Count what an event tells."""
         if isinstance(event, events.Failed | events.TranscriptFailed):
             self._failures.labels(event.code).inc()
+        if isinstance(event, events.UnitDone):
+            self._units.observe(max(0.0, event.took_ms / 1000))
         if not isinstance(event, events.ResponseDone):
             return
         self._responses.labels(event.status).inc()

@@ -30,6 +30,7 @@ from omni.events import (
     ResponseText,
     SpeechStarted,
     SpeechStopped,
+    UnitDone,
 )
 from omni.types import Activity, AudioChunk, Chunk, Fence, Speech, StageReport, frozen_array
 from omni.units import VOICE_UNUSABLE, BeginContext, Chosen, UnitPictures, UnitPlan, UnitSound
@@ -79,6 +80,7 @@ class Talk:
         self.session = DuplexSession("s", default_options(self.config), self.config, self.clock)
         self.model = Model()
         self.events: list[Event] = []
+        self.timed: list[float] = []
         self.chunks: list[Chunk] = []
         self.voice = 0.0
         self.pattern: tuple[float, ...] = ()  # instead of one voice, over and over
@@ -104,7 +106,9 @@ class Talk:
                 self.chunks.append(chunk)
                 for answer in [*self.model.answer(chunk), *self._activity(chunk)]:
                     self.session.receive(answer)
-        self.events += self.session.events()
+        events = self.session.events()
+        self.timed += [event.took_ms for event in events if isinstance(event, UnitDone)]
+        self.events += [event for event in events if not isinstance(event, UnitDone)]
 
     def of(self, kind: type[Kind]) -> list[Kind]:
         found: Iterable[Any] = [*self.events, *self.chunks]
@@ -138,6 +142,26 @@ def test_every_second_is_heard_in_a_context_of_its_own(talk: Talk) -> None:
     assert [u.unit_index for u in talk.of(UnitSound)] == list(range(5))
     assert [p.unit_index for p in talk.of(UnitPlan)] == list(range(5))
     assert talk.events == []
+
+
+def test_a_unit_is_timed_from_its_last_sample_to_the_sound_that_answers_it(talk: Talk) -> None:
+    talk.model.script += [None, "one", "two."]
+    talk.run(1.5)
+    assert talk.timed == [0]
+    talk.model.is_mute = True
+    talk.run(1)  # at its end the second unit has been waiting for half a second
+    for chunk in (Chosen("s", 0, 1, "1", False, False, "one ", 3, 99), speech_of(1)):
+        assert len(talk.timed) == 1
+        talk.do(lambda session, chunk=chunk: session.receive(chunk))  # type: ignore[misc]
+        talk.run(0.2)
+    assert talk.timed == [0, 700]
+    talk.do(lambda session: session.receive(speech_of(1)))
+    assert len(talk.timed) == 2  # it was answered before
+
+
+def speech_of(unit_index: int) -> Speech:
+    sound = frozen_array(np.full(24000, 0.1, np.float32))
+    return Speech("s", 0, unit_index, "1", 0, sound, "one ", (), False)
 
 
 def test_a_turn_of_the_model_is_a_reply(talk: Talk) -> None:

@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from omni.events import UnitDone
 from tests.protocol.desk import complaint
 from tests.serve.conftest import Live, Serve
 
@@ -95,6 +97,27 @@ async def test_a_session_too_many_is_refused_before_the_upgrade(serve: Serve) ->
         assert refusal.value.response.status_code == 429
         body = json.loads(refusal.value.response.body)
         assert body["error"]["code"] == "session_limit_reached"
+    await no_session_left(live)
+    async with connected(live):
+        pass
+
+
+async def test_a_server_whose_units_take_too_long_takes_nobody_else(serve: Serve) -> None:
+    live = serve("server.max_sessions=8")
+    async with connected(live):
+        assert live.loop is not None
+        (conversation,) = live.gateway._conversations._open.values()
+        for _ in range(20):
+            live.loop.call_soon_threadsafe(conversation._on_event, UnitDone(930.0))
+        with pytest.raises(InvalidStatus) as refusal:
+            await connect(live.ws_url)
+        assert refusal.value.response.status_code == 429
+        error = json.loads(refusal.value.response.body)["error"]
+        assert error["code"] == "session_limit_reached"
+        assert "a unit would take 930 ms (p95), more than 800" in error["message"]
+        told = httpx.get(f"{live.url}/metrics").text
+        assert "omni_unit_seconds_count 20.0" in told
+        assert 'omni_sessions_refused_total{code="session_limit_reached"} 1.0' in told
     await no_session_left(live)
     async with connected(live):
         pass

@@ -58,6 +58,10 @@ class Ears:
         self.ear = Ear(model.apm, model.audio_projection_layer, config.audio_pool)
         self.chunk_s = config.audio_chunk_s
 
+    @property
+    def device(self) -> torch.device:
+        return self.ear.tower.embed_positions.weight.device
+
     def answer(self, wishes: Sequence[Wish]) -> list[Any]:
         if isinstance(wishes[0], HearClip):
             clips = [w.samples for w in wishes if isinstance(w, HearClip)]

@@ -66,6 +66,11 @@ class Ear:
         self.projector = projector
         self.pool = pool
 
+    @property
+    def session_bytes(self) -> int:
+        """What a session that has heard as long as it can remember takes."""
+        return 2 * len(self.tower.layers) * self.tower.embed_positions.weight.nbytes
+
     @torch.inference_mode()
     def stream(self, pasts: Sequence[KeyValues], chunks: Sequence[MelChunk]) -> list[Tensor]:
         """Encode the next unit of several sessions after what each has heard before.

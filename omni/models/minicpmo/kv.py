@@ -21,6 +21,10 @@ class KeyValues:
     def __len__(self) -> int:
         return self.keys[0].shape[1] if self.keys else 0
 
+    @property
+    def num_bytes(self) -> int:
+        return sum(rows.nbytes for rows in (*self.keys, *self.values))
+
     def clear(self) -> None:
         self.keys, self.values = [], []
 

@@ -101,6 +101,18 @@ class Token2Wav:
     def silence_code(self) -> int:
         return self.dims.stream.silence_code
 
+    @property
+    def device(self) -> torch.device:
+        return self.flow.encoder_proj.weight.device
+
+    def session_bytes(self, prompt_frames: int) -> int:
+        """What a stream's state takes at its largest, after a prompt of so many frames."""
+        d, e = self.dims.dit, self.dims.encoder
+        frames = prompt_frames + self.dims.stream.kept_frames
+        dit_row = self.dims.stream.num_steps * d.depth * 2 * d.heads * 2 * d.head_size
+        encoder_row = 2 * e.size * (e.num_frame_layers + e.num_token_layers // e.stride)
+        return frames * (dit_row + encoder_row) * self.noise.element_size()
+
     @torch.inference_mode()
     def voice(self, prompt: VoicePrompt) -> Voice:
         """Read a reference recording once; any number of streams may start from it.

@@ -24,6 +24,11 @@ class FlowState:
     encoder: EncoderCache
     dit: DiTCache
 
+    @property
+    def num_bytes(self) -> int:
+        rows = (self.encoder.tokens, self.encoder.frames, self.dit.attention, self.dit.convolution)
+        return sum(tensor.nbytes for tensor in rows)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Voice:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from omni.models.minicpmo.brain import Ears
+from omni.models.minicpmo.memory import check_room
 from omni.models.minicpmo.perceiving import hear
 from omni.models.minicpmo.scheduler import run
 from omni.models.minicpmo.unit import UNIT_SAMPLES, Hearing
@@ -37,6 +38,9 @@ class HearStage:
         run(self._ears, hear(Hearing(), torch.zeros(UNIT_SAMPLES)))
 
     def open(self, session_id: str) -> None:
+        """Raises SessionCapacity if the device has no memory left for what it will hear."""
+        held = [hearing.past.num_bytes for hearing in self._sessions.values()]
+        check_room(self._ears.device, self._ears.ear.session_bytes, held)
         self._sessions[session_id] = Hearing()
 
     def close(self, session_id: str) -> None:

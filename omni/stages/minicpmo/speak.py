@@ -16,6 +16,7 @@ from omni.errors import AssetError
 from omni.models.minicpmo.brain import Mouth
 from omni.models.minicpmo.cloning import Cloner
 from omni.models.minicpmo.hift import seeded_noise
+from omni.models.minicpmo.memory import check_room
 from omni.models.minicpmo.sampling import greedy, seeded
 from omni.models.minicpmo.scheduler import run
 from omni.models.minicpmo.token2wav import Stream, Token2Wav
@@ -24,7 +25,7 @@ from omni.models.minicpmo.voicing import Voicing
 from omni.models.minicpmo.wishes import Emit, Work
 from omni.stages.minicpmo.lane import Lane, Task
 from omni.stages.minicpmo.timbres import Timbres
-from omni.stages.minicpmo.voices import Voices
+from omni.stages.minicpmo.voices import CODES_A_S, Voices
 from omni.types import Chunk, Fence, Samples, Speech, StageName, StageReport, Word, frozen_array
 from omni.units import VOICE_UNUSABLE, BeginContext, UnitWords
 
@@ -42,6 +43,12 @@ class _Session:
     begun: BeginContext | None = None
     response_id: str = ""
     num_pieces: int = 0
+
+    @property
+    def num_bytes(self) -> int:
+        """Of the vocoder's state; before the first words it is the voice's own."""
+        stream = self.speaking.stream
+        return stream.state.num_bytes if isinstance(stream, Stream) else 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +93,11 @@ class SpeakStage:
         self._warm_up()
 
     def open(self, session_id: str) -> None:
+        """Raises SessionCapacity if there is no slot, or no memory left on the device."""
+        vocoder = self._organs.vocoder
+        prompt_frames = self._voices.max_prompt_s * CODES_A_S * vocoder.dims.encoder.stride
+        held = [session.num_bytes for session in self._sessions.values()]
+        check_room(vocoder.device, vocoder.session_bytes(prompt_frames), held)
         context = self._organs.mouth.talker.open()
         self._sessions[session_id] = _Session(Speaking(context, None, seeded(0)))
 

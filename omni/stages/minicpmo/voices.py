@@ -43,6 +43,11 @@ class Voices:
         self._folder = folder
         self._max_clip_s = max_clip_s
 
+    @property
+    def max_prompt_s(self) -> int:
+        """The longest that a vocoder's prompt gets; the plain one is a second of silence."""
+        return 1 if self._folder is None else self._max_clip_s
+
     def key(self, name: str) -> Hashable:
         """Alike for what sounds alike: all that is not there, and a file until it is replaced."""
         paths = [self._find(f"{name}{ending}") for ending in (".safetensors", ".wav")]

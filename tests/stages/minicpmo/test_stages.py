@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -316,6 +317,43 @@ def test_a_window_larger_than_the_context_is_refused() -> None:
     with pytest.raises(ConfigError, match="a context needs 2186 rows") as error:
         build_stage(tiny("brain.duplex.window.high_rows=1520"), "think")
     assert error.value.param == "brain.think.context_tokens"
+
+
+@pytest.mark.parametrize("name", ["hear", "speak"])
+def test_no_memory_left_is_no_room_for_a_session(
+    name: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow = Flow(tiny(), [name])
+    stage = flow.stages[name]
+    needed = (
+        stage._ears.ear.session_bytes  # type: ignore[attr-defined]
+        if name == "hear"
+        else stage._organs.vocoder.session_bytes(25 * 2)  # type: ignore[attr-defined]
+    )
+    # Two fit: each grows to what it needs, and the last one's passes copy as much.
+    monkeypatch.setattr("omni.models.minicpmo.memory.free_bytes", lambda _: 3 * needed)
+    stage.open("a")
+    stage.open("b")
+    with pytest.raises(SessionCapacity, match=r"cpu has .* GiB left for sessions"):
+        stage.open("c")
+    stage.close("a")
+    stage.open("c")
+
+
+def test_sessions_take_the_memory_that_is_counted_on(flow: Flow) -> None:
+    flow.open("s")
+    for index in range(3):
+        flow.unit("s", index)
+    past = flow.stages["hear"]._sessions["s"].past  # type: ignore[attr-defined]
+    ear = flow.stages["hear"]._ears.ear  # type: ignore[attr-defined]
+    assert past.num_bytes * len(ear.tower.embed_positions.weight) == ear.session_bytes * len(past)
+    flow.close("s")
+    vocoder = flow.stages["speak"]._organs.vocoder  # type: ignore[attr-defined]
+    voice = vocoder.voice(Voices(None, 10).prompt("", vocoder.dims, None))
+    stream = Stream(voice, seeded_noise(vocoder.hift.dims, SEED))
+    for _ in range(4):
+        vocoder.stream([stream], [range(28)], [False])
+    assert stream.state.num_bytes == pytest.approx(vocoder.session_bytes(25 * 2), rel=0.1)
 
 
 def test_too_little_memory_is_said_with_what_would_fit(monkeypatch: pytest.MonkeyPatch) -> None:
