@@ -70,7 +70,7 @@ class Client:
         """Sound to send as soon as its turn comes, float32 [n] at 24 kHz."""
         self._sound.put_nowait(samples)
 
-    async def say(self, samples: Samples, timeout_s: float = 60) -> Exchange:
+    async def say(self, samples: Samples, timeout_s: float = 180) -> Exchange:
         """Speak, float32 [n] at 24 kHz, in real time; returns when the reply is complete.
 
         Raises:
@@ -82,7 +82,9 @@ class Client:
         self._sound.put_nowait(samples)
         return await self._await_reply(timeout_s)
 
-    async def write(self, text: str, image: bytes | None = None, timeout_s: float = 60) -> Exchange:
+    async def write(
+        self, text: str, image: bytes | None = None, timeout_s: float = 180
+    ) -> Exchange:
         """Send a written message, perhaps with a picture (PNG or JPEG); returns the reply."""
         content: list[dict[str, Any]] = [{"type": "input_text", "text": text}]
         if image is not None:

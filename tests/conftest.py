@@ -3,6 +3,7 @@
 import os
 import shutil
 
+import httpx
 import hypothesis
 import pytest
 
@@ -16,6 +17,8 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 # No test is timed: how long an example takes is this machine's business.
 hypothesis.settings.register_profile("omni", deadline=None)
 hypothesis.settings.load_profile("omni")
+for wait in ("connect", "read", "write", "pool"):
+    setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, wait, 120.0)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

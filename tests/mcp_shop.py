@@ -54,7 +54,7 @@ def _make_server() -> MCPServer:
     @server.tool()
     async def slow() -> str:
         """Takes too long."""
-        await asyncio.sleep(30)
+        await asyncio.sleep(120)
         return "late"
 
     return server

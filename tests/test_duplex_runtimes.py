@@ -60,7 +60,7 @@ class User:
             self.clock.advance(20)
             self.do(lambda session, f=frame: session.feed(f))  # type: ignore[misc]
             self.do(lambda session: session.tick())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(240):
             await self._answered.wait()
         return self.chosen[-1]
 

@@ -82,7 +82,7 @@ class Script:
             await self._frame(talk, 0.1)
 
     async def _listen(self, talk: Conversation, kind: type[Event], count: int) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(240):
             while sum(isinstance(event, kind) for event in self.events) < count:
                 await self._frame(talk, 0.0)
 

@@ -68,7 +68,7 @@ async def _talk(
         if video is not None:
             await _play(client, video)
         if sound is not None:
-            return await client.say(sound, timeout_s=60 + len(sound) / RATE_HZ)
+            return await client.say(sound, timeout_s=180 + len(sound) / RATE_HZ)
         return await client.write(text or "", image)
 
 

@@ -1,7 +1,7 @@
-"""The websocket's frames: uvicorn's own, but for two things that clients may do.
+"""The websocket's frames: uvicorn's own, but for three things that it takes for errors.
 
-A close frame amid a fragmented message (RFC 6455, 5.4) is answered in kind (5.5.1), where the
-library calls it an error; what is no UTF-8 closes with 1007 and fills no log.
+A close frame amid a fragmented message (RFC 6455, 5.4) is answered in kind (5.5.1); what is no
+UTF-8 closes with 1007 and fills no log, nor does a refusal.
 """
 
 import logging
@@ -26,6 +26,12 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().__init__(config, server_state, app_state, _loop)
         log = logging.getLogger("uvicorn.error")
         self.conn = Frames(max_size=config.ws_max_size, logger=log)
+
+    async def send(self, message: Any) -> None:
+        """A refusal with a body is an answer too, which uvicorn logs as none."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            self.handshake_complete = True
 
     def send_receive_event_to_app(self) -> None:
         """What is no UTF-8 is the client's fault, not one of ours to be logged."""

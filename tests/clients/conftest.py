@@ -18,7 +18,9 @@ from tests.serve.conftest import Live, living
 
 MEDIA = Path(__file__).parent.parent / "media"
 RATE_HZ = 24000
-PROGRAM_S = 120
+PROGRAM_S = 600
+# What is to be interrupted repeats this, in some twenty seconds: enough on any machine.
+LONG = " ".join(["a long story"] * 30)
 LONG_REPLY = "You said {text}, and there is more to say."
 
 

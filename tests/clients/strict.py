@@ -30,7 +30,7 @@ def zod_faults(told: list[dict[str, Any]], modules: Path) -> list[str]:
         input=lines,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()

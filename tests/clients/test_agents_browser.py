@@ -21,17 +21,16 @@ import pytest
 import soundfile
 
 from tests.clients import environments, strict
-from tests.clients.conftest import LONG_REPLY, RATE_HZ
+from tests.clients.conftest import LONG, LONG_REPLY, RATE_HZ
 from tests.e2e.conftest import LAUNCH
 from tests.serve.conftest import Live
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parent.parent.parent
 MICROPHONE = ROOT / "tests" / "microphone.js"
 RECORDER = Path(__file__).parent / "node" / "recorder.js"
 WAIT_MS = 120_000
-LONG = "a long story " * 30  # some twenty seconds of reply, whatever the machine's speed
 
 
 class Quiet(SimpleHTTPRequestHandler):

@@ -1,5 +1,6 @@
 """Three stock clients of OpenAI Live, exactly as published; every event of its own type."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -8,18 +9,24 @@ from openai import AsyncOpenAI
 from openai.types.live import ServerEvent
 
 from tests.clients import environments
-from tests.clients.conftest import LONG_REPLY, Visit, visit
+from tests.clients.conftest import Visit, visit
 from tests.clients.tap import Tap
-from tests.serve.conftest import Live
-
-pytestmark = pytest.mark.timeout(600)  # the first test may have to install the client
+from tests.serve.conftest import Live, living
 
 PROGRAMS = Path(__file__).parent / "python"
-ANSWER = LONG_REPLY.format(text="9 tenths")
+REPLY = "You said {text}, " + "and there is more to say, " * 4 + "and that is all."
+ANSWER = REPLY.format(text="9 tenths")
 MODELS: dict[str, Any] = {
     get_args(model.model_fields["type"].annotation)[0]: model
     for model in get_args(get_args(ServerEvent)[0])
 }
+
+
+@pytest.fixture(scope="module")
+def live() -> Iterator[Live]:
+    """What is spoken to is interrupted by speech alone: every reply takes eight seconds."""
+    with living([f"brain.stub.reply={REPLY!r}"], None) as server:
+        yield server
 
 
 def assert_strict(tap: Tap) -> None:

@@ -228,7 +228,7 @@ async def test_a_call_is_made_and_hung_up(client: AsyncOpenAI) -> None:
     assert answer.http_response.status_code == 201
     sdp = answer.http_response.text
     await peer.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
-    assert '"Be brief."' in await asyncio.wait_for(greeting, 20)
+    assert '"Be brief."' in await asyncio.wait_for(greeting, 120)
     await client.realtime.calls.hangup(answer.headers["location"].rsplit("/", 1)[1])
     await peer.close()
 

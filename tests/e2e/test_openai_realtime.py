@@ -21,7 +21,7 @@ def test_the_stock_sdk_talks_to_us(server, tmp_path, recognise, word_error_rate)
         env={**os.environ, "OMNI_URL": f"{server.url}/v1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert told.returncode == 0, told.stderr

@@ -42,7 +42,7 @@ def talks(server, tmp_path_factory) -> dict[str, tuple[dict[str, Any], Path]]:
         out = folder / f"{name}.reply.wav"
         command = [sys.executable, "-m", "omni", "talk", str(MEDIA / name), "--url", server.url]
         done = subprocess.run(
-            [*command, "--json", "--out", str(out)], capture_output=True, check=False, timeout=180
+            [*command, "--json", "--out", str(out)], capture_output=True, check=False, timeout=600
         )
         assert done.returncode == 0, done.stderr.decode()
         results[name] = json.loads(done.stdout), out

@@ -27,7 +27,7 @@ class Live:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self._thread.start()
-        assert self._ready.wait(60)
+        assert self._ready.wait(240)
 
     @property
     def port(self) -> int:
@@ -43,7 +43,7 @@ class Live:
 
     def stop(self) -> None:
         self.server.should_exit = True
-        self._thread.join(60)
+        self._thread.join(240)
         assert not self._thread.is_alive()
 
     async def _run(self) -> None:

@@ -151,7 +151,7 @@ async def test_a_call_with_a_camera(live: Live, receivers: list[RTCRtpReceiver])
     caller.peer.addTransceiver("audio")
     caller.peer.addTransceiver(Film(), direction="sendonly")
     path = "/v1/realtime/calls?extensions=omni"
-    async with httpx.AsyncClient(base_url=live.url) as http, asyncio.timeout(60):
+    async with httpx.AsyncClient(base_url=live.url) as http, asyncio.timeout(240):
         response = await http.post(path, content=await caller.offer(), headers=SDP)
         await caller.accept(response.text)
         try:

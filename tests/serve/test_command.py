@@ -24,7 +24,7 @@ def test_from_ready_to_a_quiet_end(runtime: str) -> None:
             process.send_signal(signal.SIGTERM)
             with pytest.raises(ConnectionClosed) as closed:
                 socket.recv()
-        process.wait(60)
+        process.wait(240)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1001
     assert process.returncode in (0, -signal.SIGTERM)

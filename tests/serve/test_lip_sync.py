@@ -131,7 +131,7 @@ async def flash_and_beep(live: Live, codec: str, witness: Witness) -> None:
     eye = caller.peer.addTransceiver(Source("video", FLASH_HZ, start_s), direction="sendonly")
     codecs = [c for c in eye.sender.getCapabilities("video").codecs if c.name.lower() == codec]
     eye.setCodecPreferences(codecs)
-    async with httpx.AsyncClient(base_url=live.url) as http, asyncio.timeout(60):
+    async with httpx.AsyncClient(base_url=live.url) as http, asyncio.timeout(240):
         response = await http.post("/v1/realtime/calls", content=await caller.offer(), headers=SDP)
         await caller.accept(response.text)
         try:

@@ -69,7 +69,7 @@ async def test_a_reply_is_spoken_as_it_comes(serve: Serve) -> None:
 
 
 async def test_a_barge_in_ends_the_request_there(serve: Serve) -> None:
-    far = serve("brain.stub.token_ms=200")
+    far = serve("brain.stub.token_ms=600")
     near = serve(*core_at(far))
     async with talking(near, "hello " * 200) as connection:
         await until(connection, "response.output_audio.delta")
@@ -77,7 +77,7 @@ async def test_a_barge_in_ends_the_request_there(serve: Serve) -> None:
         await connection.response.cancel()
         done = await until(connection, "response.done")
         assert done.response.status == "cancelled"
-        async with asyncio.timeout(20):  # the whole reply would have taken forty seconds
+        async with asyncio.timeout(90):  # the whole reply would have taken two minutes
             while far.gateway.num_sessions:
                 await asyncio.sleep(0.02)
 

@@ -85,7 +85,7 @@ def test_no_secret_and_no_word_is_logged(tmp_path: Path, core: str) -> None:
         lent = talk(told.split()[-1]) if core == "stub" else []
         process.send_signal(signal.SIGINT)
         told += process.stdout.read()
-        process.wait(30)
+        process.wait(240)
     written = told + log.read_text()
     assert len(lent) == (2 if core == "stub" else 0)
     assert core == "stub" or "cannot be reached" in written

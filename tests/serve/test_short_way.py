@@ -53,7 +53,7 @@ async def call(payloads: list[bytes]) -> AsyncIterator[tuple[End, RTCPeerConnect
     await end.connection.setLocalDescription(await end.connection.createAnswer())
     await caller.setRemoteDescription(end.connection.localDescription)
     try:
-        await asyncio.wait_for(voice.begun.wait(), 20)
+        await asyncio.wait_for(voice.begun.wait(), 240)
         yield end, caller, voice
     finally:
         await caller.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -89,8 +90,11 @@ async def test_one_that_does_not_read_is_let_go_and_others_do_not_notice(live: L
     assert closed.value.rcvd.code == 1013
 
 
-async def test_a_session_too_many_is_refused_before_the_upgrade(serve: Serve) -> None:
+async def test_a_session_too_many_is_refused_before_the_upgrade(
+    serve: Serve, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     live = serve("server.max_sessions=1")
+    monkeypatch.setattr(logging.getLogger("uvicorn"), "handlers", [caplog.handler])
     async with connected(live):
         with pytest.raises(InvalidStatus) as refusal:
             await connect(live.ws_url)
@@ -100,6 +104,7 @@ async def test_a_session_too_many_is_refused_before_the_upgrade(serve: Serve) ->
     await no_session_left(live)
     async with connected(live):
         pass
+    assert [r for r in caplog.records if r.levelno >= logging.WARNING] == []
 
 
 async def test_a_server_whose_units_take_too_long_takes_nobody_else(serve: Serve) -> None:

@@ -29,6 +29,7 @@ class Echo:
     def __init__(self) -> None:
         self.may_go = threading.Event()
         self.may_go.set()
+        self.is_at_work = threading.Event()
         self.is_broken = False
         self.seen: list[Chunk] = []
         self.threads: set[int] = set()
@@ -45,6 +46,7 @@ class Echo:
 
     def step(self, chunks: Sequence[Chunk]) -> list[Chunk]:
         self.threads.add(threading.get_ident())
+        self.is_at_work.set()
         self.may_go.wait()
         self.seen += chunks
         if self.is_broken:
@@ -82,7 +84,7 @@ async def test_model_work_never_blocks_the_loop() -> None:
     async with running(stage) as (runner, out):
         stage.may_go.clear()
         runner.push(prompt(0))
-        await asyncio.sleep(0.01)
+        await asyncio.to_thread(stage.is_at_work.wait)
         assert runner.health().is_ready  # answers while the model works
         assert out.empty()
         stage.may_go.set()
@@ -96,7 +98,7 @@ async def test_stale_work_is_dropped_on_entry_and_on_exit() -> None:
     async with running(stage) as (runner, out):
         stage.may_go.clear()
         runner.push(prompt(0, "under way"))
-        await asyncio.sleep(0.01)
+        await asyncio.to_thread(stage.is_at_work.wait)
         runner.push(prompt(0, "queued"))
         runner.push(Fence("s", 1, 0))
         runner.push(prompt(0, "late"))
@@ -127,7 +129,8 @@ async def test_what_the_user_said_is_never_stale() -> None:
     async with running(stage) as (runner, _):
         runner.push(Fence("s", 5, 0))
         runner.push(Recognise("s", 0, 0, "t", np.zeros(1, np.float32), 1, True))
-        await asyncio.sleep(0.05)
+        while len(stage.seen) < 2:
+            await asyncio.sleep(0.01)
     assert [type(c) for c in stage.seen] == [Fence, Recognise]
 
 
@@ -136,7 +139,7 @@ async def test_old_sound_gives_way_after_two_seconds() -> None:
     async with running(stage, queue_ms=200) as (runner, _):
         stage.may_go.clear()
         runner.push(prompt(0))
-        await asyncio.sleep(0.01)
+        await asyncio.to_thread(stage.is_at_work.wait)
         for index in range(50):
             runner.push(audio(index))
         assert runner.health().queued == 10

@@ -11,6 +11,7 @@ const { OpenAIRealtimeWebSocket, RealtimeAgent, RealtimeSession, tool } = requir
 );
 const { z } = require('zod');
 
+const LONG = Array(30).fill('a long story').join(' '); // as in conftest.py
 const CHUNK_BYTES = 4800; // 100 ms
 const question = await readFile(questionPath);
 const photo = `data:image/png;base64,${(await readFile(photoPath)).toString('base64')}`;
@@ -18,7 +19,7 @@ const photo = `data:image/png;base64,${(await readFile(photoPath)).toString('bas
 const tell = (step, fields = {}) => console.log(JSON.stringify({ step, ...fields }));
 const until = async (ready) => {
   for (let tries = 0; !ready(); tries += 1) {
-    if (tries > 400) throw new Error(`never came true: ${ready}`);
+    if (tries > 4000) throw new Error(`never came true: ${ready}`);
     await sleep(50);
   }
 };
@@ -71,7 +72,7 @@ await until(() => turns.length === 1 && said('assistant') && said('user'));
 const { usage } = turns[0];
 tell('answered', { you: said('user'), omni: said('assistant'), audioBytes, usage });
 
-speech = question;
+session.sendMessage(LONG);
 const heardBytes = audioBytes;
 await until(() => audioBytes > heardBytes + 24000);
 interruptions = 0;

@@ -6,13 +6,16 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+# What is to be interrupted repeats this, as in conftest.py.
+LONG = " ".join(["a long story"] * 30)
+
 
 def tell(step: str, **fields: object) -> None:
     print(json.dumps({"step": step, **fields}), flush=True)
 
 
 async def until(ready: Callable[[], object], what: str) -> None:
-    for _ in range(400):
+    for _ in range(4000):
         if ready():
             return
         await asyncio.sleep(0.05)

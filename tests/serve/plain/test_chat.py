@@ -133,7 +133,7 @@ def test_what_cannot_be_done_is_named(client: OpenAI, change: dict[str, Any], pa
 def test_a_body_that_is_no_request(live: Live, content: str, status: int) -> None:
     headers = {"Content-Type": "application/json"}
     path = f"{live.url}/v1/chat/completions"
-    answer = httpx.post(path, content=content, headers=headers, timeout=30)
+    answer = httpx.post(path, content=content, headers=headers, timeout=120)
     assert answer.status_code == status
     assert answer.json()["error"]["type"] == "invalid_request_error"
 
@@ -155,9 +155,8 @@ def test_requests_share_the_room_of_sessions(serve: Serve) -> None:
         assert client.chat.completions.create(model="any", messages=HELLO)
 
 
-@pytest.mark.timeout(60)
 def test_a_client_that_goes_frees_its_room(serve: Serve) -> None:
-    live = serve("brain.stub.token_ms=500")
+    live = serve("brain.stub.token_ms=5000")
     body = {"model": "any", "messages": [{"role": "user", "content": "hello " * 200}]}
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{live.url}/v1/chat/completions", json=body, timeout=1)
