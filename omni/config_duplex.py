@@ -1,4 +1,4 @@
-"""Settings of the minicpm-o brain in full duplex; the defaults are those of its demo.
+"""Settings of the minicpm-o brain; the defaults are those of its demo.
 
 Beside them it reads `brain.think` (contexts), `brain.see` (limits of pictures) and `turn`.
 """
@@ -25,8 +25,26 @@ class WindowConfig(Section):
     )
 
 
+class HalfDuplexConfig(Section):
+    """An answer to a turn of the user's; `brain.think.max_reply_tokens` limits its words."""
+
+    is_thinking: bool = Field(
+        False, description="think before every answer; thoughts are neither spoken nor shown"
+    )
+    max_thoughts: int = Field(512, ge=1, description="tokens after which a thought is ended")
+    temperature: float = Field(0.7, gt=0, description="of the words")
+    top_k: int = Field(100, ge=0, description="words to choose from; 0 is all")
+    top_p: float = Field(0.8, gt=0, le=1, description="probability to choose from")
+    repetition_penalty: float = Field(1.02, gt=0)
+
+
 class DuplexConfig(Section):
     """One unit a second, in which the model listens or speaks; it decides which."""
+
+    mode: Literal["full", "half"] = Field(
+        "full", description="half: the server finds the user's turns, and the model answers them"
+    )
+    half: HalfDuplexConfig = HalfDuplexConfig()
 
     device: str = Field("auto", description="cuda, cuda:1, cpu; auto is cuda where there is one")
     dtype: Literal["auto", "float32", "bfloat16"] = Field(

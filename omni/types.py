@@ -8,22 +8,13 @@ that both runtimes behave alike. All times in samples or ms of the user's audio 
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from omni import units
 from omni.chat import Message, Tool
 from omni.chunk import Chunk as Chunk
 from omni.chunk import Pixels as Pixels
 from omni.chunk import Samples as Samples
 from omni.chunk import StageName as StageName
 from omni.chunk import frozen_array as frozen_array
-from omni.units import (
-    BeginContext,
-    Chosen,
-    PictureEmbeddings,
-    SoundEmbeddings,
-    UnitPictures,
-    UnitPlan,
-    UnitSound,
-    UnitWords,
-)
 
 Receiver = Literal["vad", "hear", "see", "think", "speak", "gateway"]
 STAGES: Final[tuple[StageName, ...]] = ("vad", "hear", "see", "think", "speak")
@@ -265,18 +256,25 @@ DESTINATIONS: Final[dict[type[Chunk], tuple[Receiver, ...]]] = {
     Speech: ("gateway",),
     Fence: STAGES,
     StageReport: ("gateway",),
-    BeginContext: ("hear", "think", "speak"),
-    UnitSound: ("hear",),
-    UnitPictures: ("see",),
-    UnitPlan: ("think",),
-    SoundEmbeddings: ("think",),
-    PictureEmbeddings: ("think",),
-    Chosen: ("gateway",),
-    UnitWords: ("speak",),
+    units.BeginContext: ("hear", "think", "speak"),
+    units.UnitSound: ("hear",),
+    units.UnitPictures: ("see",),
+    units.UnitPlan: ("think",),
+    units.SoundEmbeddings: ("think",),
+    units.PictureEmbeddings: ("think",),
+    units.Chosen: ("gateway",),
+    units.UnitWords: ("speak",),
+    units.TurnPart: ("think",),
+    units.TurnRead: ("gateway",),
+    units.Respond: ("hear", "think"),
+    units.TakeBack: ("think",),
+    units.AnswerWords: ("speak",),
 }
 """Who receives what: the whole wiring of the pipeline, the same for every runtime."""
 
-REPLY_CHUNKS: Final = (Prompt, Token, Called, Say, Speech, UnitWords)
+REPLY_CHUNKS: Final = (
+    Prompt, Token, Called, Say, Speech, units.UnitWords, units.Respond, units.AnswerWords,
+)  # fmt: skip
 """The chunks that a raised epoch makes stale."""
 
 

@@ -1,8 +1,8 @@
-"""What travels for an omni-modal brain in full duplex: one unit a second, in which it listens or
-speaks.
+"""What travels for an omni-modal brain: a unit a second, in which it listens or speaks; or, in half
+duplex, pieces of the user's turn, and answers.
 
-The session cuts the unit; ears and eyes turn its parts into embeddings side by side, the mind joins
-them by `unit_index` and chooses, the mouth speaks what it chose.
+The session cuts units and pieces; ears and eyes turn them into embeddings side by side, the mind
+joins them by `unit_index` and chooses, the mouth speaks what it chose.
 """
 
 from dataclasses import dataclass
@@ -65,9 +65,10 @@ class SoundEmbeddings(Chunk):
 @dataclass(frozen=True, slots=True, eq=False)
 class PictureEmbeddings(Chunk):
     """What the eyes made of one picture of a unit, or of several packed together: its overview
-    first, then its slices. No tiles: it could not be decoded."""
+    first, then its slices, so many in a row. No tiles: it could not be decoded."""
 
     tiles: Embeddings  # [tiles, queries, D]
+    columns: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,3 +95,53 @@ class UnitWords(Chunk):
     token_ids: tuple[int, ...]
     states: Embeddings  # [n, D]
     is_turn_end: bool
+
+
+# ---- half duplex
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TurnPart(Chunk):
+    """What belongs to a piece of the user's turn, for the mind. `text` was written by the user."""
+
+    num_pictures: int
+    text: str
+    has_sound: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TurnRead(Chunk):
+    """The mind has read a piece; every one is answered."""
+
+    context_tokens: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Respond(Chunk):
+    """The user has finished: answer, after thinking if `is_thinking`. The ears begin anew."""
+
+    response_id: str
+    is_thinking: bool
+    is_spoken: bool
+    max_tokens: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TakeBack(Chunk):
+    """Of this reply only the beginning was heard: the mind forgets the rest, if nothing has been
+    read since."""
+
+    response_id: str
+    heard: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AnswerWords(Chunk):
+    """Some words of an answer for the mouth: ids, and the mind's state at each one's own position.
+    The last ones, perhaps none, say how it ended."""
+
+    response_id: str
+    text: str
+    token_ids: tuple[int, ...]
+    states: Embeddings  # [n, D]
+    finish: Literal["stop", "length"] | None

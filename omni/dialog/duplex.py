@@ -16,23 +16,15 @@ from omni.dialog.duplex_listening import DuplexListening
 from omni.dialog.duplex_replies import DuplexReplies, Wish
 from omni.dialog.duplex_units import CutUnit, Units
 from omni.dialog.editing import Editing
+from omni.dialog.heard_items import HeardItems
 from omni.dialog.history import History
 from omni.dialog.options import SessionOptions
 from omni.dialog.outbox import Outbox
 from omni.dialog.reply import ReplyOptions
+from omni.dialog.turn import Turn
 from omni.errands import Errand, Result
 from omni.errors import ProtocolError
-from omni.events import (
-    Event,
-    Failed,
-    InputCommitted,
-    Item,
-    ItemAdded,
-    ItemDone,
-    Part,
-    PictureSeen,
-    UnitDone,
-)
+from omni.events import Event, Failed, Item, PictureSeen, UnitDone
 from omni.types import Activity, Chunk, Samples, Speech, SpeechOptions, StageName, StageReport
 from omni.units import VOICE_UNUSABLE, BeginContext, Chosen, UnitPictures, UnitPlan, UnitSound
 
@@ -64,6 +56,7 @@ class DuplexSession:
         voice = self._replies.voice
         self._listening = DuplexListening(self._out, self, voice, config, options)
         self._editing = Editing(self._out, self._history)
+        self._heard = HeardItems(self._out, self._history)
         self._units = Units(self._config, None if slot is None else slot * _UNIT_MS)
         seed = self._config.seed
         self._seed = zlib.crc32(session_id.encode()) if seed is None else seed
@@ -199,15 +192,13 @@ class DuplexSession:
         self._force_listen("turn_detected")
 
     def on_pause(self) -> None:
+        if not self._config.early_close_ms:
+            return
         self._units.close_early(self._out.clock.now_ms())
         self._send_units()
 
-    def on_spoken(self, item_id: str, duration_ms: int) -> None:
-        item = Item(item_id, "message", "user", parts=(Part("input_audio", audio_ms=duration_ms),))
-        previous = self._history.add(item)
-        self._out.emit(InputCommitted(item_id, previous))
-        self._out.emit(ItemAdded(item, previous))
-        self._out.emit(ItemDone(item, previous))
+    def on_spoken(self, turn: Turn) -> None:
+        self._heard.commit_unwritten(turn)
 
     # ---- inside: units
 

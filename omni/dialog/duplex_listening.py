@@ -5,13 +5,14 @@ own turn only by ending it. Laws: a short sound over our speech lowers or halts 
 is told to nobody; a longer one takes the floor until its end.
 """
 
+from dataclasses import replace
 from typing import Final, Protocol
 
 from omni.config import OmniConfig
 from omni.dialog.endpointing import HYSTERESIS, Boundary, Endpointer
 from omni.dialog.options import SessionOptions, TurnDetection
 from omni.dialog.outbox import Outbox
-from omni.dialog.turn import RATE_HZ
+from omni.dialog.turn import RATE_HZ, Turn
 from omni.dialog.voice import Voice
 from omni.events import InputCleared, SpeechStarted, SpeechStopped
 from omni.media.buffer import SampleBuffer
@@ -29,9 +30,9 @@ class Owner(Protocol):
         """They took the floor from us."""
 
     def on_pause(self) -> None:
-        """They have been silent for a moment."""
+        """They have been silent for a moment, and may have finished."""
 
-    def on_spoken(self, item_id: str, duration_ms: int) -> None:
+    def on_spoken(self, turn: Turn) -> None:
         """They have finished."""
 
 
@@ -65,7 +66,7 @@ class DuplexListening:
         self._over_ms = 0  # voiced, of that sound
         self._voiced_until = 0
         self._is_noise = False  # a sound went on for longer than a turn: it interrupts no more
-        self._started_ms = 0
+        self._started_sample = 0
         self.speech_end_ms = outbox.clock.now_ms()  # wall clock of the last voice heard
         self.has_floor = False  # they interrupted us, and go on
         self.configure(options)
@@ -73,6 +74,11 @@ class DuplexListening:
     @property
     def position_ms(self) -> int:
         return self._buffer.position * 1000 // RATE_HZ
+
+    @property
+    def turn(self) -> Turn | None:
+        """What the user is saying, once it is told of."""
+        return None if self._item_id is None else Turn(self._item_id, self._started_sample)
 
     def configure(self, options: SessionOptions) -> None:
         self.options = options
@@ -88,6 +94,19 @@ class DuplexListening:
         start = self._buffer.position
         self._buffer.append(samples)
         self._out.send(AudioChunk(*self._out.stamp, start, samples))
+
+    def hint(self, is_complete: bool) -> None:
+        """Whether the turn sounds finished; if not, a longer pause ends it."""
+        if self._endpointer:
+            self._endpointer.hint(is_complete)
+
+    def end(self) -> None:
+        """The turn under way is too long: it ends here, and its owner is told."""
+        self._end(self._buffer.position)
+
+    def stop(self) -> Turn | None:
+        """The turn under way, if it was told of, ends here; its owner is not told."""
+        return self._stop(self._buffer.position)
 
     def clear(self) -> None:
         self._forget()
@@ -155,30 +174,34 @@ class DuplexListening:
         is_unfound = self._endpointer is not None and self._endpointer.state == "quiet"
         if is_unfound and silence_ms >= detection.silence_duration_ms:
             self._end(self._voiced_until)
-        elif end * 1000 // RATE_HZ - self._started_ms > self._turn.max_turn_s * 1000:
+        elif end - self._started_sample > self._turn.max_turn_s * RATE_HZ:
             self.has_floor, self._is_noise = False, True
 
     def _at(self, boundary: Boundary) -> None:
         match boundary.kind:
             case "began" if self._item_id is None:
                 self._onset = boundary.at_sample
-            case "paused" if self._duplex.early_close_ms:
+            case "paused":
                 self._owner.on_pause()
             case "ended":
                 self._end(boundary.at_sample)
 
     def _tell_start(self, at_sample: int) -> None:
         self._onset, self._item_id = None, self._out.new_id("item")
-        self._started_ms = at_sample * 1000 // RATE_HZ
-        self._out.emit(SpeechStarted(self._item_id, self._started_ms))
+        self._started_sample = at_sample
+        self._out.emit(SpeechStarted(self._item_id, at_sample * 1000 // RATE_HZ))
 
     def _end(self, at_sample: int) -> None:
-        item_id = self._item_id
+        if turn := self._stop(at_sample):
+            self._owner.on_spoken(turn)
+
+    def _stop(self, at_sample: int) -> Turn | None:
+        turn = self.turn
         self._forget()
-        if item_id is not None:
-            end_ms = at_sample * 1000 // RATE_HZ
-            self._out.emit(SpeechStopped(item_id, end_ms))
-            self._owner.on_spoken(item_id, end_ms - self._started_ms)
+        if turn is not None:
+            turn = replace(turn, end_sample=at_sample)
+            self._out.emit(SpeechStopped(turn.item_id, at_sample * 1000 // RATE_HZ))
+        return turn
 
     def _forget(self) -> None:
         self._onset = self._item_id = None

@@ -41,6 +41,12 @@ class HeardItems:
         self._add(item)
         return item
 
+    def commit_unwritten(self, turn: Turn) -> None:
+        """The turn is part of the conversation; nobody writes its words down."""
+        part = Part("input_audio", audio_ms=int(turn.duration_s * 1000))
+        item = Item(turn.item_id, "message", "user", parts=(part,))
+        self._out.emit(ItemDone(item, self._add(item)))
+
     def lose(self, turn: Turn, code: str, message: str) -> None:
         """The words of a committed turn will never be known."""
         if not self._history.has(turn.item_id):  # the client has deleted it

@@ -44,6 +44,7 @@ AUTO_TRUNCATION: Final = Truncation()
 class SessionOptions:
     """`truncation`: None refuses to answer once the conversation is too long. `is_paced`: the
     transport sends our sound in real time, and makes up for what a stall of ours has kept back.
+    `is_thinking`: before every answer, where the model can.
     """
 
     instructions: str
@@ -57,6 +58,7 @@ class SessionOptions:
     tools: ToolOptions = NO_TOOLS
     truncation: Truncation | None = AUTO_TRUNCATION
     is_paced: bool = False
+    is_thinking: bool = False
 
 
 def default_options(config: OmniConfig) -> SessionOptions:
@@ -76,4 +78,5 @@ def default_options(config: OmniConfig) -> SessionOptions:
         ),
         max_output_tokens=brain.think.max_reply_tokens,
         temperature=brain.think.temperature,
+        is_thinking=brain.duplex.half.is_thinking,
     )

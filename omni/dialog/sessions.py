@@ -7,6 +7,7 @@ from omni.clock import Clock
 from omni.config import OmniConfig
 from omni.dialog.answering import ResponseRequest
 from omni.dialog.duplex import DuplexSession
+from omni.dialog.half_duplex import HalfDuplexSession
 from omni.dialog.options import SessionOptions
 from omni.dialog.session import Session
 from omni.errands import Errand, Result
@@ -56,6 +57,8 @@ class Sessions:
         config = _paced(self._config) if options.is_paced else self._config
         if config.brain.kind != "minicpm-o":
             return Session(session_id, options, config, self._clock)
+        if config.brain.duplex.mode == "half":
+            return HalfDuplexSession(session_id, options, config, self._clock)
         number = next(self._numbers)
         slot = halved(number) if config.brain.duplex.is_staggered else None
         return DuplexSession(session_id, options, config, self._clock, slot)

@@ -28,11 +28,11 @@ from omni.models.minicpmo.turns import (
     Segment,
     Spelling,
     TurnHearing,
-    TurnSpeaking,
     Unit,
     Voiced,
     Words,
 )
+from omni.models.minicpmo.unit import Speaking
 from omni.models.minicpmo.wishes import Emit, HearClip, See, SpeechStream, Work, relay
 
 _PLAIN = Manner()
@@ -61,7 +61,7 @@ class HalfDuplex:
         hearing = self._hearing()
         context = self.brain.llm.open()
         try:
-            speaking = TurnSpeaking(self.brain.talker.open(), stream, sources[1])
+            speaking = Speaking(self.brain.talker.open(), stream, sources[1])
         except Exception:
             context.close()
             raise
@@ -87,7 +87,7 @@ class HalfDuplex:
     def answer(self, session: HalfDuplexSession, manner: Manner = _PLAIN) -> Work[str]:
         """Answer the user's turn; emits `Said` as it goes on, and returns all of the text."""
         session.hearing = self._hearing()
-        self.telling.begin(session.speaking)
+        utterance = self.telling.begin(session.speaking)
         spelling = Spelling(self.brain.tokens.decode_all)
 
         def show(voiced: Voiced) -> Work[None]:
@@ -95,7 +95,7 @@ class HalfDuplex:
 
         def say(words: Words) -> Work[None]:
             spelling.ids += words.ids
-            yield from relay(self.telling.say(session.speaking, words), show)
+            yield from relay(self.telling.say(utterance, words), show)
 
         yield from relay(self.answering.answer(session.thinking, manner), say)
         return self.brain.tokens.decode_all(spelling.ids)

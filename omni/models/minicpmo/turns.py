@@ -12,7 +12,7 @@ from omni.models.minicpmo.kv import KeyValues
 from omni.models.minicpmo.mel import MelStream
 from omni.models.minicpmo.rounds import Rounds, RowLimits
 from omni.models.minicpmo.sampling import TURN_SPEECH, Source, SpeechRule, TextRule
-from omni.models.minicpmo.wishes import SpeechStream
+from omni.models.minicpmo.unit import Speaking
 
 Finish = Literal["stop", "length"] | None
 
@@ -160,16 +160,14 @@ class TurnThinking:
 
 
 @dataclass(slots=True, eq=False)
-class TurnSpeaking:
+class Utterance:
     """What the mouth keeps of an answer."""
 
-    context: Context
-    stream: SpeechStream
-    source: Source
+    speaking: Speaking
+    window: list[int]  # for the vocoder
     num_words: int = 0
     codes: list[int] = field(default_factory=list)  # of the whole answer
     fresh: list[int] = field(default_factory=list)  # less than a chunk of them
-    window: list[int] = field(default_factory=list)  # for the vocoder
     num_voiced: int = 0  # codes
 
 
@@ -179,7 +177,7 @@ class HalfDuplexSession:
 
     hearing: TurnHearing
     thinking: TurnThinking
-    speaking: TurnSpeaking
+    speaking: Speaking
 
     @property
     def context(self) -> Context:

@@ -16,13 +16,16 @@ from omni.models.minicpmo.checkpoint import MiniCPMO, Part, free_bytes, load, ne
 from omni.models.minicpmo.cloning import Cloner
 from omni.models.minicpmo.config import read_config
 from omni.models.minicpmo.quantized import load_quantized
-from omni.models.minicpmo.sampling import Decision
+from omni.models.minicpmo.rounds import RowLimits
+from omni.models.minicpmo.sampling import Decision, TextRule
 from omni.models.minicpmo.token2wav_files import load_token2wav
 from omni.models.minicpmo.tokens import Tokens
+from omni.models.minicpmo.turns import HalfDuplexRule
 from omni.models.minicpmo.unit import DuplexRule
 from omni.models.minicpmo.window import WindowRule
 from omni.stages.base import Stage
-from omni.stages.minicpmo.hear import HearStage
+from omni.stages.minicpmo.answer import AnswerStage
+from omni.stages.minicpmo.hear import FULL_DUPLEX, HALF_DUPLEX, HearStage
 from omni.stages.minicpmo.see import SeeStage
 from omni.stages.minicpmo.speak import Organs, SpeakStage
 from omni.stages.minicpmo.think import ThinkStage
@@ -50,18 +53,22 @@ def minicpmo_stage(config: OmniConfig, name: Part) -> Stage:
     checkpoint(config)
     duplex, see = config.brain.duplex, config.brain.see
     voices = Voices(duplex.voices, duplex.clip_s)
+    is_half = duplex.mode == "half"
     match name:
         case "hear":
-            return HearStage(lambda: Ears(_model(config, "hear")), voices)
+            manner = HALF_DUPLEX if is_half else FULL_DUPLEX
+            return HearStage(lambda: Ears(_model(config, "hear")), voices, manner)
         case "see":
             limits = PictureLimits(see.max_picture_bytes, see.max_pixels, see.scaled_pixels)
             make = lambda: Eyes(_model(config, "see"))  # noqa: E731
             return SeeStage(make, limits, duplex.max_slices, duplex.resampler)
         case "think":
+            if is_half:
+                return AnswerStage(lambda: _mind(config), half_duplex_rule(config), voices)
             return ThinkStage(lambda: _mind(config), duplex_rule(config), voices)
         case "speak":
-            rule = duplex_rule(config)
-            return SpeakStage(lambda: _organs(config), rule, voices, duplex.cushion_ms)
+            rule, half = duplex_rule(config), half_duplex_rule(config)
+            return SpeakStage(lambda: _organs(config), rule, voices, duplex.cushion_ms, half)
 
 
 def survey(config: OmniConfig) -> tuple[float, float, str]:
@@ -108,6 +115,30 @@ def duplex_rule(config: OmniConfig) -> DuplexRule:
         max_tokens=duplex.unit_tokens,
         max_chars=duplex.unit_chars,
         num_forced_listens=duplex.num_forced_listens,
+    )
+
+
+def half_duplex_rule(config: OmniConfig) -> HalfDuplexRule:
+    """How sessions behave in half duplex, as the settings say.
+
+    Raises:
+        ConfigError: a context has no room for what its window keeps.
+    """
+    duplex, think, half = config.brain.duplex, config.brain.think, config.brain.duplex.half
+    window = duplex.window
+    thoughts = half.max_thoughts
+    least = window.high_rows + _unit_rows(duplex) + think.max_reply_tokens + thoughts
+    if duplex.mode == "half" and window.kind != "none" and think.context_tokens < least:
+        raise ConfigError(
+            f"a context needs {least} rows: window.high_rows, a unit's, thoughts and an answer's",
+            param="brain.think.context_tokens",
+        )
+    text = TextRule(half.temperature, half.top_k, half.top_p, half.repetition_penalty)
+    return HalfDuplexRule(
+        text=text,
+        max_tokens=think.max_reply_tokens,
+        max_thoughts=half.max_thoughts,
+        limits=None if window.kind == "none" else RowLimits(window.high_rows, window.low_rows),
     )
 
 

@@ -48,6 +48,15 @@ class Lane:
         if running := self._running.pop(session_id, None):
             self._scheduler.cancel(running[1])
 
+    def drop(self, session_id: str, kind: type[Chunk]) -> None:
+        """Drop the tasks that such chunks asked for; others go on."""
+        waiting = self._waiting[session_id]
+        self._waiting[session_id] = deque(t for t in waiting if not isinstance(t.chunk, kind))
+        running = self._running.get(session_id)
+        if running and isinstance(running[0].chunk, kind):
+            del self._running[session_id]
+            self._scheduler.cancel(running[1])
+
     def step(self) -> list[Chunk]:
         """One pass for all who can share it; what came of it."""
         out: list[Chunk] = []

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from omni.errors import MediaError
+from omni.media import slicing
 from omni.media.pictures import PictureLimits, decode
 from omni.models.minicpmo.brain import Eyes
 from omni.models.minicpmo.wishes import Emit, See, SeePacked, Work
@@ -40,9 +41,9 @@ class SeeStage:
         self._is_packed = resampler == "3d"
 
     def load(self) -> None:
-        eyes = self._make_eyes()
-        self._lane = Lane(self.name, eyes)
-        eyes.answer([See(np.zeros((WARM_SIDE, WARM_SIDE, 3), np.uint8), 1)])
+        self._eyes = self._make_eyes()
+        self._lane = Lane(self.name, self._eyes)
+        self._eyes.answer([See(np.zeros((WARM_SIDE, WARM_SIDE, 3), np.uint8), 1)])
 
     def open(self, session_id: str) -> None:
         """Nothing to prepare: every picture stands for itself."""
@@ -76,7 +77,11 @@ class SeeStage:
         if pictures:
             work = self._packed(pictures, times) if self._is_packed else self._each(pictures)
             self._lane.add(
-                Task(chunk, lambda: work, lambda tiles: [PictureEmbeddings(*stamp, _out(tiles))])
+                Task(
+                    chunk,
+                    lambda: work,
+                    lambda seen: [PictureEmbeddings(*stamp, _out(seen[0]), seen[1])],
+                )
             )
         elif self._is_packed:
             out.append(PictureEmbeddings(*stamp, _NOTHING))
@@ -84,10 +89,17 @@ class SeeStage:
 
     def _each(self, pictures: Sequence[Pixels]) -> Work[None]:
         for picture in pictures:
-            yield Emit((yield See(picture, self._max_slices)))
+            tiles = yield See(picture, self._max_slices)
+            yield Emit((tiles, self._columns(picture)))
 
     def _packed(self, pictures: Sequence[Pixels], times: Sequence[int]) -> Work[None]:
-        yield Emit([(yield SeePacked(tuple(pictures), tuple(times)))])
+        yield Emit(([(yield SeePacked(tuple(pictures), tuple(times)))], 0))
+
+    def _columns(self, picture: Pixels) -> int:
+        """How many slices of a picture stand side by side; 0 if it is not cut."""
+        size = (picture.shape[1], picture.shape[0])
+        grid = slicing.plan(size, self._max_slices, self._eyes.eye.slicing).grid
+        return grid[0] if grid else 0
 
 
 _NOTHING = frozen_array(np.zeros((0, 0, 0), np.float32))

@@ -19,19 +19,21 @@ from omni.models.minicpmo.hift import seeded_noise
 from omni.models.minicpmo.memory import check_room
 from omni.models.minicpmo.sampling import greedy, seeded
 from omni.models.minicpmo.scheduler import run
+from omni.models.minicpmo.telling import Telling
 from omni.models.minicpmo.token2wav import Stream, Token2Wav
+from omni.models.minicpmo.turns import HalfDuplexRule
 from omni.models.minicpmo.unit import DuplexRule, Speaking
 from omni.models.minicpmo.voicing import Voicing
 from omni.models.minicpmo.wishes import Emit, Work
 from omni.stages.minicpmo.lane import Lane, Task
 from omni.stages.minicpmo.timbres import Timbres
+from omni.stages.minicpmo.utterances import RATE_HZ, Utterances, words_in
 from omni.stages.minicpmo.voices import CODES_A_S, Voices
-from omni.types import Chunk, Fence, Samples, Speech, StageName, StageReport, Word, frozen_array
-from omni.units import VOICE_UNUSABLE, BeginContext, UnitWords
+from omni.types import Chunk, Fence, Samples, Speech, StageName, StageReport, frozen_array
+from omni.units import VOICE_UNUSABLE, AnswerWords, BeginContext, UnitWords
 
 log = logging.getLogger(__name__)
 
-RATE_HZ = 24000
 UNIT_SAMPLES = RATE_HZ
 
 
@@ -67,6 +69,7 @@ class SpeakStage:
     rule: how sessions behave.
     voices: what a name sounds like.
     cushion_ms: silence before a reply, beyond a whole unit.
+    half: how sessions behave in half duplex.
     """
 
     name: StageName = "speak"
@@ -77,9 +80,10 @@ class SpeakStage:
         rule: DuplexRule,
         voices: Voices,
         cushion_ms: int,
+        half: HalfDuplexRule,
     ) -> None:
         self._make_organs = make_organs
-        self._rule = rule
+        self._rule, self._half = rule, half
         self._voices = voices
         self._cushion_samples = cushion_ms * RATE_HZ // 1000
         self._sessions: dict[str, _Session] = {}
@@ -89,6 +93,7 @@ class SpeakStage:
         self._organs = organs = self._make_organs()
         self._timbres = Timbres(organs.vocoder, self._voices, organs.cloner)
         self._voicing = Voicing(self._organs.mouth, self._rule)
+        self._utterances = Utterances(Telling(self._organs.mouth, self._half))
         self._lane = Lane(self.name, self._organs.mouth)
         self._warm_up()
 
@@ -103,6 +108,7 @@ class SpeakStage:
 
     def close(self, session_id: str) -> None:
         self._lane.cancel(session_id)
+        self._utterances.forget(session_id)
         if session := self._sessions.pop(session_id, None):
             session.speaking.context.close()
 
@@ -117,9 +123,12 @@ class SpeakStage:
                     self._begin(session, chunk)
                 case Fence():
                     self._lane.cancel(chunk.session_id)
+                    self._utterances.forget(chunk.session_id)
                     self._voicing.interrupt(session.speaking)
                 case UnitWords():
                     self._lane.add(self._task(session, chunk))
+                case AnswerWords():
+                    self._lane.add(self._answer_task(session, chunk))
         out = self._lane.step()
         reports, self._reports = self._reports, []
         return reports + out
@@ -177,6 +186,13 @@ class SpeakStage:
 
         return Task(words, work, lambda samples: [self._piece(session, words, samples)])
 
+    def _answer_task(self, session: _Session, words: AnswerWords) -> Task:
+        def work() -> Work[None]:
+            self._find_voice(session)
+            yield from self._utterances.say(words, session.speaking)
+
+        return Task(words, work, lambda speech: [speech])
+
     def _piece(self, session: _Session, words: UnitWords, samples: Samples) -> Speech:
         if words.response_id != session.response_id:
             session.response_id, session.num_pieces = words.response_id, 0
@@ -194,19 +210,6 @@ class SpeakStage:
             session.num_pieces - 1,
             frozen_array(np.concatenate([silence, samples])),
             words.text,
-            _words(words.text, before, len(samples)),
+            words_in(words.text, before, len(samples)),
             words.is_turn_end,
         )
-
-
-def _words(text: str, start_samples: int, num_samples: int) -> tuple[Word, ...]:
-    """Where the words of a piece lie in its sound, by their letters: the model tells no times."""
-    written = text.split()
-    letters = sum(map(len, written))
-    start_ms, length_ms = (n * 1000 // RATE_HZ for n in (start_samples, num_samples))
-    words, done = [], 0
-    for word in written:
-        begins = start_ms + length_ms * done // letters
-        done += len(word)
-        words.append(Word(word, begins, start_ms + length_ms * done // letters))
-    return tuple(words)
