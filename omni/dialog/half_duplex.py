@@ -211,8 +211,7 @@ class HalfDuplexSession:
         self._interrupt("turn_detected")
 
     def on_pause(self) -> None:
-        turn = self._listening.turn
-        if turn is None:
+        if (turn := self._listening.turn) is None:
             return
         self._follow()
         if self._config.brain.duplex.early_close_ms:
