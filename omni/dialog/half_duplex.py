@@ -216,9 +216,8 @@ class HalfDuplexSession:
         self._follow()
         if self._config.brain.duplex.early_close_ms:
             self._read(self._units.until(self._units.position))
-        end = self._units.position
-        samples = self._units.last(min(JUDGED_SAMPLES, end - turn.start_sample))
-        self._out.send(JudgeTurn(*self._out.stamp, turn.item_id, samples, end))
+        samples = self._units.last(min(JUDGED_SAMPLES, self._units.position - turn.start_sample))
+        self._out.send(JudgeTurn(*self._out.stamp, turn.item_id, samples, self._units.position))
 
     def on_spoken(self, turn: Turn) -> None:
         self._finish(turn)
@@ -289,11 +288,9 @@ class HalfDuplexSession:
         """Whatever the model knew is lost with the stage that knew it: begin anew."""
         if report.stage == "vad" or (report.stage, report.state) == ("see", "restored"):
             return
-        is_picture = (report.stage, report.state) == ("see", "failed")
-        if is_picture or report.code == VOICE_UNUSABLE:  # the model goes on without
-            code = report.code or "stage_failed"
-            self._out.emit(Failed(code, report.message or "see failed"))
-            return
+        if (report.stage, report.state) == ("see", "failed") or report.code == VOICE_UNUSABLE:
+            self._out.emit(Failed(report.code or "stage_failed", report.message or "see failed"))
+            return  # the model goes on without
         message = report.message or f"{report.stage} {report.state}"
         self._replying.stage_report(StageReport(*self._out.stamp, "think", "failed", message))
         self._out.raise_epoch()
