@@ -35,7 +35,7 @@ class HalfDuplexConfig(Section):
     temperature: float = Field(0.7, gt=0, description="of the words")
     top_k: int = Field(100, ge=0, description="words to choose from; 0 is all")
     top_p: float = Field(0.8, gt=0, le=1, description="probability to choose from")
-    repetition_penalty: float = Field(1.02, gt=0)
+    repetition_penalty: float = Field(1.02, gt=0, description="factor against words said lately")
 
 
 class DuplexConfig(Section):
