@@ -95,6 +95,9 @@ class OverlapConfig(Section):
     duck_lead_ms: int = Field(40, ge=20, description="speech queued ahead while lowered, at most")
     listen_after_ms: int = Field(160, description="voiced sound that is sent to the recogniser")
     hold_after_ms: int = Field(180, description="voiced sound, still unexplained, that halts us")
+    hold_beginning_after_ms: int = Field(
+        64, description="the same in the first 1.5 s of a reply: the user was not finished, perhaps"
+    )
     resume_after_ms: int = Field(
         128, description="silence after which we go on, lowered, though it is not explained yet"
     )
@@ -127,8 +130,12 @@ class TurnConfig(Section):
     unready_silence_ms: int = Field(
         1000, description="silence that ends a turn while nothing of the reply could be heard yet"
     )
+    doubtful_silence_ms: int = Field(
+        880, description="silence that ends a turn that tells, rather than asks for, something"
+    )
     max_silence_ms: int = Field(1600, description="silence that ends an unfinished-sounding turn")
     complete_threshold: float = Field(0.5, description="turn-end probability taken as finished")
+    sure_threshold: float = Field(0.9, description="less than this is doubtful, as telling is")
     max_turn_s: float = Field(30, description="a longer turn is closed")
     overlap: OverlapConfig = OverlapConfig()
 

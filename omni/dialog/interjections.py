@@ -135,7 +135,7 @@ class Interjections:
             if is_due and not self._is_quiet(run_start, end_sample):
                 self._open()
         elif self._state == "ducked":
-            is_due = voiced_ms >= self._config.hold_after_ms
+            is_due = voiced_ms >= self._hold_after_ms
             if is_due and not self._is_quiet(run_start, end_sample):
                 self._state = "held"
                 self._floor.hold()
@@ -202,9 +202,16 @@ class Interjections:
     def _heard_ms(self) -> float:
         return (self._voiced_until - self._onset) * 1000 / RATE_HZ
 
+    @property
+    def _hold_after_ms(self) -> int:
+        is_early = self._is_going_on
+        return self._config.hold_beginning_after_ms if is_early else self._config.hold_after_ms
+
     def _follow_silence(self, silent_ms: float, turn: Turn | None) -> None:
         if turn is None and silent_ms >= RELAX_MS:
             self.end()
+        elif self._is_going_on:
+            pass  # whoever takes up his sentence again may pause again: the words decide
         elif self._state == "held" and silent_ms >= self._config.resume_after_ms:
             self._state = "tolerated"  # there is nobody left to be spoken over
             self._floor.duck()

@@ -15,6 +15,7 @@ Phrases = set[tuple[str, ...]]
 Meaning = Literal["nothing", "assent", "stop", "question", "words"]
 
 NUM_STOP_WORDS_IN: Final = 3  # a wish to stop comes first: "well, no wait …"
+MIN_TOLD_WORDS: Final = 4  # less is an answer: "the red one"
 
 # Sounds that are the same everywhere: mm, hm, uh-huh, ah, oh, um, ha ha.
 _SOUND: Final = re.compile(
@@ -106,7 +107,8 @@ _OPEN: Final[Mapping[str, str]] = {
     "could you|would you|do you|what is the|tell me about|i want|i d like|to know|wants to|"
     "explain to me|tell me|show me|give me|told me|asked me|i think|i think that|i wonder|i mean|"
     "i was wondering|i was thinking|i heard that|the thing is|my question is|what if|how about|"
-    "is the difference|s the difference|such as|for example|instead of|according to",
+    "is the difference|s the difference|such as|for example|instead of|according to|"
+    "let me think|let me see|let s see",
     "es": "y|pero|o|porque|el|la|los|las|un|una|de|del|a|al|para|con|mi|tu|su|si|que|en|eh|por",
     "fr": "et|mais|ou|parce que|le|la|les|un|une|des|de|du|à|au|pour|avec|mon|ma|mes|si|que|en|"
     "euh|dans|sur",
@@ -131,6 +133,15 @@ _LEADING: Final[Mapping[str, str]] = {
     "de": "wenn|als|obwohl|während|weil|da",
     "it": "quando|se|mentre|siccome",
     "pt": "quando|se|enquanto|embora",
+}
+# Words with which something is told, not asked for: who tells one thing may tell another.
+_TELLING: Final[Mapping[str, str]] = {
+    "en": "i|we|he|she|they|it|my|our|his|her|their|there|yesterday|today|the|a|an|last",
+    "es": "yo|nosotros|él|ella|ellos|mi|mis|nuestro|nuestra|su|hay|ayer|hoy|el|la|los|las|un|una",
+    "fr": "je|j|nous|il|elle|ils|elles|on|mon|ma|mes|notre|nos|hier|le|la|les|un|une|c",
+    "de": "ich|wir|er|es|mein|meine|unser|unsere|gestern|heute|der|die|das|ein|eine",
+    "it": "io|noi|lui|lei|mio|mia|nostro|nostra|ieri|oggi|il|lo|la|i|gli|le|un|una|ho|sono",
+    "pt": "eu|nós|ele|ela|eles|elas|meu|minha|nosso|nossa|ontem|hoje|o|a|os|as|um|uma",
 }
 
 
@@ -178,6 +189,17 @@ def asks_for_more(text: str, language: str) -> bool:
     return any(tuple(words[-length:]) in phrases for length in (1, 2, 3))
 
 
+def tells(text: str, language: str) -> bool:
+    """Whether a text tells of something, rather than answers, asks for or forbids something.
+
+    False for a language without a list, as in `asks_for_more`.
+    """
+    if language not in _TELLING or read(text, language).meaning != "words":
+        return False
+    words = _without_assent(words_of(text), _phrases("assent", language))
+    return len(words) >= MIN_TOLD_WORDS and bool(_match_at(words, 0, _phrases("telling", language)))
+
+
 def words_of(text: str) -> list[str]:
     """The words of a text, lower case, without punctuation; ideographs and kana one by one."""
     plain = unicodedata.normalize("NFKC", _BRACKETED.sub(" ", text)).lower()
@@ -191,10 +213,11 @@ def _with_marks(text: str) -> str:
 
 @cache
 def _phrases(
-    kind: Literal["assent", "stop", "question", "open", "article", "leading"], language: str
+    kind: Literal["assent", "stop", "question", "open", "article", "leading", "telling"],
+    language: str,
 ) -> Phrases:
     by_kind = {"assent": _ASSENT, "stop": _STOP, "question": _QUESTION, "open": _OPEN,
-               "article": _ARTICLE, "leading": _LEADING}  # fmt: skip
+               "article": _ARTICLE, "leading": _LEADING, "telling": _TELLING}  # fmt: skip
     lists = by_kind[kind]
     chosen = [lists[language]] if language in lists else lists.values()
     return {tuple(words_of(phrase)) for listed in chosen for phrase in listed.split("|")}

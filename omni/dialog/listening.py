@@ -9,9 +9,8 @@ from dataclasses import replace
 
 from omni.config import OmniConfig
 from omni.dialog.asking import Asking
-from omni.dialog.endpointing import Boundary, Endpointer
+from omni.dialog.endpointing import Boundary, Endpointer, ending_of_sound, ending_of_words
 from omni.dialog.interjections import Floor, Interjections
-from omni.dialog.lexicon import asks_for_more
 from omni.dialog.options import SessionOptions
 from omni.dialog.outbox import Outbox
 from omni.dialog.turn import RATE_HZ, Listener, Turn
@@ -88,6 +87,7 @@ class Listening:
         limits, endpointer, end = self._config.turn, self._endpointer, activity.end_sample
         min_speech_ms, endpointer.pause_ms = limits.min_speech_ms, limits.speculate_after_ms
         endpointer.unready_ms = self._interjections.is_unready * limits.unready_silence_ms
+        endpointer.doubtful_ms = limits.doubtful_silence_ms
         if over_us := self._is_over_us:
             min_speech_ms, endpointer.pause_ms = limits.overlap.listen_after_ms, OVERLAP_PAUSE_MS
         if boundary := endpointer.feed(end, self._interjections.voice_in(activity), min_speech_ms):
@@ -97,7 +97,8 @@ class Listening:
 
     def hint(self, hint: TurnHint) -> None:
         if self.turn and hint.turn_id == self.turn.item_id:
-            self._endpointer.hint(hint.probability >= self._config.turn.complete_threshold)
+            ending = ending_of_sound(hint.probability, self._config.turn)
+            self._endpointer.hint(ending, hint.end_sample)
 
     def heard(self, heard: Heard) -> None:
         """Take in the recogniser's words for the turn, partial or whole."""
@@ -165,7 +166,7 @@ class Listening:
             self._finish(turn)
             return
         self._endpointer.is_waiting = False
-        self._endpointer.hint(not asks_for_more(heard.text, heard.language))
+        self._endpointer.hint(ending_of_words(heard.text, heard.language), heard.end_sample)
         if heard.text:
             self._listener.on_likely_end(turn)
 
@@ -226,10 +227,9 @@ class Listening:
     @property
     def _is_over_us(self) -> bool:
         """What the user says now is said over our speech, and might interrupt it."""
-        detection = self.options.turn_detection
+        detection, is_possible = self.options.turn_detection, self._interjections.is_possible
         is_undecided = self.turn is None or self.turn.is_tentative
-        is_possible = is_undecided and self._interjections.is_possible
-        return bool(is_possible and detection and detection.interrupts_response)
+        return bool(is_undecided and is_possible and detection and detection.interrupts_response)
 
     def _promote(self, turn: Turn) -> Turn:
         """It is a turn: the user takes the floor."""

@@ -1,5 +1,6 @@
 """Beginnings, pauses and ends, from probabilities alone."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omni.config import load
-from omni.dialog.endpointing import Boundary, Endpointer
+from omni.dialog.endpointing import Boundary, Ending, Endpointer
 from omni.dialog.options import default_options
 
 DETECTION = default_options(load("stub")).turn_detection
@@ -56,20 +57,65 @@ def test_a_click_in_a_pause_does_not_take_it_back() -> None:
     assert [b.kind for b in heard] == ["began", "paused", "ended"]
 
 
-def test_a_hint_of_more_lengthens_the_pause_and_never_shortens_it() -> None:
-    ends = []
-    for is_complete in (None, True, False):
-        endpointer = Endpointer(DETECTION, PAUSE_MS)
-        follow(endpointer, [0.9] * 20)
-        silence = 0
-        while endpointer.state != "quiet":
-            silence += 1
-            boundary = endpointer.feed((20 + silence) * WINDOW, 0.0, MIN_SPEECH_MS)
-            if boundary and boundary.kind == "paused" and is_complete is not None:
-                endpointer.hint(is_complete)
-        ends.append(silence)
-    assert ends[0] == ends[1] == windows(DETECTION.silence_duration_ms / 1000)
-    assert ends[2] == windows(DETECTION.max_silence_ms / 1000)
+@pytest.mark.parametrize(
+    ("hints", "waited_ms"),
+    [
+        ((), 480),
+        (("finished",), 480),
+        (("doubtful",), 880),
+        (("doubtful", "finished"), 880),
+        (("unfinished", "doubtful"), 1600),
+    ],
+)
+def test_the_greatest_doubt_lengthens_the_pause(hints: tuple[Ending, ...], waited_ms: int) -> None:
+    endpointer = Endpointer(DETECTION, PAUSE_MS)
+    endpointer.doubtful_ms = 880
+    follow(endpointer, [0.9] * 20)
+    silence = 0
+    while endpointer.state != "quiet":
+        silence += 1
+        boundary = endpointer.feed((20 + silence) * WINDOW, 0.0, MIN_SPEECH_MS)
+        if boundary and boundary.kind == "paused":
+            for hint in hints:
+                endpointer.hint(hint, boundary.at_sample)
+    assert silence == math.ceil(waited_ms * 16 / WINDOW)
+
+
+def test_a_doubt_that_comes_late_says_nothing_of_the_next_pause() -> None:
+    endpointer, at = Endpointer(DETECTION, PAUSE_MS), 0
+
+    def step(probability: float, num_windows: int) -> list[Boundary | None]:
+        nonlocal at
+        at += num_windows
+        span = range(at - num_windows + 1, at + 1)
+        return [endpointer.feed(n * WINDOW, probability, MIN_SPEECH_MS) for n in span]
+
+    step(0.9, 20)
+    step(0.0, 6)
+    first_pause = at * WINDOW
+    step(0.9, 20)
+    endpointer.hint("unfinished", first_pause)  # while the user speaks on
+    step(0.0, 5)
+    endpointer.hint("unfinished", first_pause)  # and in the next pause
+    ends = step(0.0, windows(DETECTION.silence_duration_ms / 1000) - 5)
+    assert [end.kind for end in ends if end] == ["ended"]
+    endpointer.hint("unfinished", at * WINDOW)  # and after the end
+    step(0.9, 20)
+    ends = step(0.0, windows(DETECTION.silence_duration_ms / 1000))
+    assert [end.kind for end in ends if end] == ["paused", "ended"]
+
+
+def test_whoever_wants_silence_alone_to_decide_gets_it() -> None:
+    detection = replace(DETECTION, silence_duration_ms=320, max_silence_ms=320)
+    endpointer = Endpointer(detection, PAUSE_MS)
+    endpointer.doubtful_ms = endpointer.unready_ms = 1000
+    follow(endpointer, [0.9] * 20 + [0.0] * windows(PAUSE_MS / 1000))
+    assert endpointer.state == "paused"
+    endpointer.hint("unfinished", 20 * WINDOW)
+    position = 20 + windows(PAUSE_MS / 1000)
+    ends = [endpointer.feed((position + n) * WINDOW, 0.0, MIN_SPEECH_MS) for n in range(1, 9)]
+    assert [end.kind for end in ends if end] == ["ended"]
+    assert ends[10 - windows(PAUSE_MS / 1000) - 1] is not None
 
 
 def test_speech_goes_on_a_little_below_the_threshold_that_began_it() -> None:

@@ -109,6 +109,7 @@ def test_what_is_a_wish_to_speak_stops_it_and_becomes_a_turn(words: str) -> None
 
 def test_our_voice_is_lowered_at_once_then_held_and_then_goes_on() -> None:
     talk = answered(hear_ms=300)
+    talk.quiet(1.5)
     began_ms = talk.clock.now_ms()
     loud = levels(talk, 0)[-1][1]
     talk.speak(0.45, "mhm")
@@ -129,6 +130,17 @@ def test_little_is_released_while_it_is_not_known_what_the_sound_is() -> None:
     limits = config().turn.overlap
     last_ms = levels(talk, began_ms)[-1][0] - began_ms
     assert last_ms <= limits.hold_after_ms + 64
+
+
+def test_whoever_goes_on_as_we_begin_is_not_spoken_over_until_his_words_are_known() -> None:
+    talk = answered(hear_ms=400)
+    began_ms = talk.clock.now_ms()
+    talk.speak(0.3, "")
+    talk.quiet(0.1)  # he may pause again
+    last_ms = levels(talk, began_ms)[-1][0] - began_ms
+    assert last_ms < config().turn.overlap.hold_after_ms
+    talk.quiet(6.0)
+    assert talk.of(ResponseDone)[0].status == "completed"
 
 
 def test_the_loud_one_goes_on_when_it_cannot_be_found_out() -> None:

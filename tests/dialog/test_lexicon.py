@@ -2,7 +2,7 @@
 
 import pytest
 
-from omni.dialog.lexicon import asks_for_more, read, words_of
+from omni.dialog.lexicon import asks_for_more, read, tells, words_of
 
 
 @pytest.mark.parametrize(
@@ -123,3 +123,24 @@ def test_words_are_cut_alike_in_all_scripts() -> None:
 )
 def test_words_that_ask_for_more(text: str, language: str, expected: bool) -> None:
     assert asks_for_more(text, language) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "expected"),
+    [
+        ("My brother asked me yesterday.", "en", True),
+        ("Okay, the weather was terrible last week.", "en", True),
+        ("We have two cats.", "en", True),
+        ("The red one.", "en", False),
+        ("I was there yesterday, right?", "en", False),
+        ("What is the difference?", "en", False),
+        ("Tell me a story about a fox.", "en", False),
+        ("No, I did not say that.", "en", False),
+        ("Gestern war ich im Garten.", "de", True),
+        ("Kannst du mir helfen?", "de", False),
+        ("O que é isso aqui", "pt", False),
+        ("мой брат спросил меня вчера", "ru", False),
+    ],
+)
+def test_words_that_tell_rather_than_ask(text: str, language: str, expected: bool) -> None:
+    assert tells(text, language) is expected
