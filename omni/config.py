@@ -95,9 +95,7 @@ class OverlapConfig(Section):
     duck_lead_ms: int = Field(40, ge=20, description="speech queued ahead while lowered, at most")
     listen_after_ms: int = Field(160, description="voiced sound that is sent to the recogniser")
     hold_after_ms: int = Field(180, description="voiced sound, still unexplained, that halts us")
-    hold_beginning_after_ms: int = Field(
-        64, description="the same in the first 1.5 s of a reply: the user was not finished, perhaps"
-    )
+    hold_beginning_after_ms: int = Field(64, description="the same in a reply's first 1.5 s")
     resume_after_ms: int = Field(
         128, description="silence after which we go on, lowered, though it is not explained yet"
     )
@@ -127,12 +125,8 @@ class TurnConfig(Section):
     min_speech_ms: int = Field(160, description="shorter sounds open no turn")
     speculate_after_ms: int = Field(96, description="silence after which an answer is prepared")
     silence_duration_ms: int = Field(480, description="silence that ends a turn")
-    unready_silence_ms: int = Field(
-        1000, description="silence that ends a turn while nothing of the reply could be heard yet"
-    )
-    doubtful_silence_ms: int = Field(
-        880, description="silence that ends a turn that tells, rather than asks for, something"
-    )
+    unready_silence_ms: int = Field(1000, description="the same while none of the reply is ready")
+    doubtful_silence_ms: int = Field(880, description="silence that ends a turn that tells")
     max_silence_ms: int = Field(1600, description="silence that ends an unfinished-sounding turn")
     complete_threshold: float = Field(0.5, description="turn-end probability taken as finished")
     sure_threshold: float = Field(0.9, description="less than this is doubtful, as telling is")

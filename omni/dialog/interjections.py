@@ -152,7 +152,7 @@ class Interjections:
             read(heard.text, heard.language),
             self._heard_ms,
             is_over=is_over,
-            is_quiet=self._is_quiet(start, heard.end_sample),
+            is_quiet=self._is_quiet(max(start, self._onset), heard.end_sample),
             is_over_us=self._floor.is_taken,
             is_going_on=self._is_going_on,
             is_own=self.is_echo(heard.text),

@@ -47,6 +47,8 @@ def judge(evidence: Evidence, config: OverlapConfig) -> Verdict:
     if meaning == "nothing":
         return "undecided" if not evidence.is_over and evidence.heard_ms < NOISE_MS else nothing
     if meaning == "assent":
+        if evidence.is_going_on and not evidence.is_over:
+            return "undecided"  # "good" may become "good books for children"
         return nothing if evidence.is_over_us else "interrupt"
     is_short = evidence.heard_ms < config.short_ms and evidence.is_over_us
     if meaning == "stop" or (meaning == "question" and (evidence.is_over or not is_short)):

@@ -69,6 +69,11 @@ def test_assent_is_an_answer_when_we_have_finished() -> None:
     assert verdict("", is_over=True, is_over_us=False) == "dismiss"
 
 
+def test_assent_may_be_the_first_word_of_a_sentence_taken_up_again() -> None:
+    assert verdict("Good", is_going_on=True) == "undecided"  # "good books for my daughter"
+    assert verdict("Good", is_going_on=True, is_over=True) == "dismiss"
+
+
 def test_our_own_words_are_nobodys_wish() -> None:
     assert verdict("What is the capital of France?", is_own=True) == "tolerate"
 
