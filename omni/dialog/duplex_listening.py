@@ -9,14 +9,14 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from omni.config import OmniConfig
-from omni.dialog.endpointing import HYSTERESIS, Boundary, Endpointer
+from omni.dialog.endpointing import HYSTERESIS, Boundary, Endpointer, ending_of_sound
 from omni.dialog.options import SessionOptions, TurnDetection
 from omni.dialog.outbox import Outbox
 from omni.dialog.turn import RATE_HZ, Turn
 from omni.dialog.voice import Voice
 from omni.events import InputCleared, SpeechStarted, SpeechStopped
 from omni.media.buffer import SampleBuffer
-from omni.types import Activity, AudioChunk, Samples
+from omni.types import Activity, AudioChunk, Samples, TurnHint
 
 WINDOW_MS: Final = 32
 FORGET_MS: Final = 320  # silence that ends a sound over our speech
@@ -87,6 +87,7 @@ class DuplexListening:
             self._endpointer, self.has_floor = None, False
         elif self._endpointer is None:
             self._endpointer = Endpointer(options.turn_detection, pause_ms)
+            self._endpointer.doubtful_ms = self._turn.doubtful_silence_ms
         else:
             self._endpointer.detection = options.turn_detection
 
@@ -95,10 +96,11 @@ class DuplexListening:
         self._buffer.append(samples)
         self._out.send(AudioChunk(*self._out.stamp, start, samples))
 
-    def hint(self, is_complete: bool) -> None:
+    def hint(self, hint: TurnHint) -> None:
         """Whether the turn sounds finished; if not, a longer pause ends it."""
         if self._endpointer:
-            self._endpointer.hint(is_complete)
+            ending = ending_of_sound(hint.probability, self._turn)
+            self._endpointer.hint(ending, hint.end_sample)
 
     def end(self) -> None:
         """The turn under way is too long: it ends here, and its owner is told."""

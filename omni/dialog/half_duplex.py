@@ -115,7 +115,7 @@ class HalfDuplexSession:
                 self._follow()
             case TurnHint():
                 if (turn := self._listening.turn) and turn.item_id == chunk.turn_id:
-                    self._listening.hint(chunk.probability >= self._config.turn.complete_threshold)
+                    self._listening.hint(chunk)
             case Token() | Speech():
                 self._replying.receive(chunk)
             case TurnRead():
