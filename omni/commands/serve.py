@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import importlib
 import os
 import signal
@@ -101,6 +102,7 @@ class Server(uvicorn.Server):
             self.should_exit = True
         else:
             self._take_signals()
+            gc.freeze()  # what is loaded now stays: to look through it again takes 0.1 s each time
             print(f"ready in {time.monotonic() - self._born_s:.1f} s: {self.url}", flush=True)
 
     def _take_signals(self) -> None:

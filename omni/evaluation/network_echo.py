@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
-from omni.media.audio import Framer, Resampler
-from omni.serve.opus import FRAME_SAMPLES, HEARD_HZ, SPOKEN_HZ, OpusReceiver
+from omni.media.audio import Framer
+from omni.serve.opus import FRAME_SAMPLES, SPOKEN_HZ, OpusReceiver
 from omni.serve.reply_stream import FRAME_S, ReplyStream
 from omni.serve.rtp import RtpPacket
 from omni.serve.short_way import PacketSender, receive_at_once
@@ -30,8 +30,8 @@ class OmniEcho:
         self._receiver = audio.receiver
         self._sender = PacketSender(audio.sender)
         self._reply = ReplyStream(self._sender.send)
-        self._opus = OpusReceiver()
-        self._resampler, self._framer = Resampler(HEARD_HZ, SPOKEN_HZ), Framer(FRAME_SAMPLES)
+        self._opus = OpusReceiver(SPOKEN_HZ)
+        self._framer = Framer(FRAME_SAMPLES)
         tap_receiver(audio.receiver, PacketTap(self._hear))
 
     async def run(self) -> None:
@@ -51,7 +51,7 @@ class OmniEcho:
 
     def _take(self, sound: Samples) -> None:
         if len(sound):
-            for frame in self._framer.push(self._resampler.push(sound)):
+            for frame in self._framer.push(sound):
                 self._reply.push(frame)
 
 

@@ -19,6 +19,7 @@ from omni.errors import MediaError, StageError
 from omni.types import Samples
 
 MAX_PACKET_MS: Final = 120  # RFC 6716 section 2.1.4
+MAX_FRAME_MS: Final = 60
 MAX_PAYLOAD_BYTES: Final = 1275  # of one frame
 _PLACES: Final = ("../av.libs/libopus-*.so*", ".dylibs/libopus.*.dylib", "../av.libs/libopus*.dll")
 # Numbers of opus_defines.h
@@ -40,6 +41,8 @@ class OpusDecoder:
         self._state = self._opus.opus_decoder_create(rate_hz, 1, ctypes.byref(error))
         _check(error.value)
         weakref.finalize(self, self._opus.opus_decoder_destroy, self._state)
+        self._sound = np.empty(self._max_samples, np.float32)
+        self._address = self._sound.ctypes.data  # to ask for it costs as much as a short frame
 
     def decode(self, payload: bytes) -> Samples:
         """A packet's sound, float32 [n], n at most 120 ms.
@@ -65,12 +68,11 @@ class OpusDecoder:
         return self._decode(None, num_samples, is_fec=0)
 
     def _decode(self, payload: bytes | None, num_samples: int, is_fec: int) -> Samples:
-        sound = np.empty(num_samples, np.float32)
         size = len(payload) if payload else 0
         decoded = self._opus.opus_decode_float(
-            self._state, payload, size, sound.ctypes.data, num_samples, is_fec
+            self._state, payload, size, self._address, num_samples, is_fec
         )
-        return sound[: _check(decoded)]
+        return self._sound[: _check(decoded)].copy()
 
 
 class OpusEncoder:
@@ -79,6 +81,8 @@ class OpusEncoder:
     def __init__(self, rate_hz: int, bit_rate: int, loss_percent: int, complexity: int) -> None:
         self._opus = load()
         self._payload = ctypes.create_string_buffer(MAX_PAYLOAD_BYTES)
+        self._frame = np.zeros(rate_hz * MAX_FRAME_MS // 1000, np.float32)
+        self._address = self._frame.ctypes.data
         error = ctypes.c_int()
         self._state = self._opus.opus_encoder_create(rate_hz, 1, _VOIP, ctypes.byref(error))
         _check(error.value)
@@ -90,11 +94,11 @@ class OpusEncoder:
 
     def encode(self, sound: Samples) -> bytes:
         """One frame of 2.5 to 60 ms, float32 [n], as a packet."""
-        frame = np.ascontiguousarray(sound, np.float32)
+        self._frame[: len(sound)] = sound
         size = self._opus.opus_encode_float(
-            self._state, frame.ctypes.data, len(frame), self._payload, MAX_PAYLOAD_BYTES
+            self._state, self._address, len(sound), self._payload, MAX_PAYLOAD_BYTES
         )
-        return self._payload.raw[: _check(size)]
+        return ctypes.string_at(self._payload, _check(size))
 
     def _set(self, what: int, value: int) -> None:
         _check(self._opus.opus_encoder_ctl(self._state, what, ctypes.c_int(value)))

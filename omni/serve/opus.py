@@ -113,9 +113,11 @@ class OpusSender:
     def push(self, samples: Samples) -> bytes:
         """One frame, [480] or fewer (silence follows), as an Opus packet."""
         self._num_silent = 0
-        frame = np.zeros(FRAME_SAMPLES, np.float32)
-        frame[: len(samples)] = samples
-        return self._encoder.encode(np.clip(np.nan_to_num(frame, copy=False), -1, 1))
+        if len(samples) < FRAME_SAMPLES:
+            samples = np.pad(samples, (0, FRAME_SAMPLES - len(samples)))
+        if not np.abs(samples).max() <= 1:  # nor is it where there is none
+            samples = np.clip(np.nan_to_num(samples), -1, 1)
+        return self._encoder.encode(samples)
 
     def silence(self) -> bytes:
         """A frame of nothing; costs nothing once the encoder has settled."""

@@ -5,7 +5,7 @@ arrived for all its sessions; it blocks on nothing but its model, and sees no st
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from omni.types import Chunk, StageName
 
@@ -31,3 +31,10 @@ class Stage(Protocol):
 
     def has_work(self) -> bool:
         """Whether another step is due even if nothing arrives."""
+
+
+@runtime_checkable
+class InstantStage(Stage, Protocol):
+    """A stage whose steps take microseconds: stepped where it stands, without a thread's wake."""
+
+    is_instant: Literal[True]

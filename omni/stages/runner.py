@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from omni.channel import Channel, Closed, Limit
-from omni.stages.base import Stage
+from omni.stages.base import InstantStage, Stage
 from omni.types import (
     REPLY_CHUNKS,
     Activity,
@@ -116,9 +116,14 @@ class StageRunner:
                     return
             chunks = [c for c in self._inbox.take() if not self._is_stale(c)]
             self._on_taken()
-            for chunk in await self._on_worker(self._step, chunks):
+            for chunk in await self._stepped(chunks):
                 if not self._is_stale(chunk):
                     self._emit(chunk)
+
+    async def _stepped(self, chunks: Sequence[Chunk]) -> list[Chunk]:
+        if isinstance(self.stage, InstantStage):
+            return self._step(chunks)
+        return await self._on_worker(self._step, chunks)
 
     async def _on_worker(self, call: Callable[..., Result], *args: object) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._worker, call, *args)

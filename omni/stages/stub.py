@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 
@@ -78,6 +79,7 @@ class StubStage:
 
 class StubVad(StubStage):
     name: StageName = "vad"
+    is_instant: Literal[True] = True
 
     def __init__(self) -> None:
         super().__init__(0)
