@@ -4,11 +4,12 @@ Hides that our session has turns: their words come as spans of the timeline, and
 barge-in but silence. Law: a session is closed by `session.closed`, which is the last event.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from omni import events
 from omni.clock import Clock, unix_time_s
@@ -16,15 +17,14 @@ from omni.config import OmniConfig
 from omni.dialog.answering import ResponseRequest
 from omni.dialog.options import SessionOptions
 from omni.dialog.sessions import AnySession
-from omni.errors import OmniError, ProtocolError, to_wire
+from omni.errors import OmniError, ProtocolError
 from omni.events import Item, Part
 from omni.protocol import live_wire as wire
+from omni.protocol.live_reading import described, event_id_of, fault, kind_of, parse
 from omni.protocol.realtime_audio import InputAudio, OutputAudio
-from omni.protocol.realtime_commands import describe, parse_object
 from omni.protocol.realtime_config import AudioFormat, VoiceId
 from omni.protocol.realtime_session import defaults_of
 
-CLIENT_EVENTS: Final[TypeAdapter[wire.AnyLiveEvent]] = TypeAdapter(wire.LiveEvents)
 TELL: Final = "Tell the user this now, in your own words: "
 PCM: Final = wire.PcmFormat(type="audio/pcm", rate=24000)
 
@@ -39,15 +39,17 @@ class LiveView:
         self._defaults = defaults_of(config)
         self._clock = clock
         self._max_session_s = config.server.max_session_s
-        self._settings = wire.LiveConfig(model=self._defaults.model)
+        self._settings: wire.AnyConfig = wire.LiveConfig(model=self._defaults.model)
         self.options: SessionOptions = self._defaults.options
         self._snapshot: wire.Snapshot | None = None
         self._cause: dict[str, str] = {}  # the id of the event that started it
+        self._format: wire.PcmFormat | wire.G711Format | None = PCM  # None: sound is RTP
         self._input, self._output = _audio(PCM)
         self._started_ms = 0.0
         self._spans_ms = {"input": 0, "output": 0}  # where each side's last words ended
         self._last_ids = {"input": "", "output": ""}
-        self._is_muted = False
+        self.is_muted = False
+        self._page = wire.DataChannel()
         self._is_replying = False
         self._untold: list[str] = []
         self.is_over = False
@@ -57,39 +59,78 @@ class LiveView:
         event = parse(text)
         if not isinstance(event, wire.SessionStart):
             raise ProtocolError("A session begins with session.start.", "session_not_started")
-        settings = self._settings = event.session
         if event.event_id:
             self._cause["client_event_id"] = event.event_id
-        audio = settings.audio or wire.LiveAudio()
-        self._input, self._output = _audio(audio.format or PCM)
+        audio = event.session.audio or wire.LiveAudio()
+        self._format = audio.format or PCM
+        self._input, self._output = _audio(self._format)
+        self._begin(event.session, audio.output)
+
+    def start_call(self, session: Any) -> None:
+        """Take in what comes beside an SDP offer. Raises ProtocolError."""
+        try:
+            settings = wire.MediaConfig.model_validate(session)
+        except ValidationError as error:
+            raise described(error, session, "session") from error
+        self._format = None
+        self._page = settings.client.data_channel if settings.client else wire.DataChannel()
+        self._begin(settings, settings.audio.output if settings.audio else None)
+
+    def _begin(self, settings: wire.AnyConfig, output: wire.LiveOutput | None) -> None:
+        self._settings = settings
         if settings.instructions and settings.instructions.strip():
             self.options = replace(self.options, instructions=settings.instructions)
-        asked = audio.output.voice if audio.output else None
+        asked = output.voice if output else None
         wanted = VoiceId(id=asked.id) if isinstance(asked, wire.LiveVoice) else asked
         if wanted and (voice := self._defaults.voice(wanted)):
             self.options = replace(self.options, voice=voice)
 
-    def opened(self, session_id: str, session: AnySession) -> list[wire.AnyLiveTold]:
+    def greet(self, session: AnySession) -> list[BaseModel]:
         """The session exists: give it its history, and tell the client."""
         self._started_ms = self._clock.now_ms()
         for message in self._settings.input or ():
             session.add_item(_initial(message))
-        audio = self._settings.audio or wire.LiveAudio()
+        output = wire.LiveOutput(voice=self.options.voice)
         self._snapshot = wire.Snapshot(
-            id=session_id,
+            id=session.session_id,
             expires_at=int(unix_time_s() + self._max_session_s),
             model=self._defaults.model,
-            audio=wire.LiveAudio(
-                format=audio.format or PCM, output=wire.LiveOutput(voice=self.options.voice)
-            ),
+            audio=wire.LiveAudio(format=self._format, output=output),
             instructions=self.options.instructions,
             delegation=self._settings.delegation,
         )
-        started = wire.SessionTold(type="session.started", session=self._snapshot)
-        return [started.model_copy(update=self._cause)]
+        if isinstance(self._settings, wire.MediaConfig) and self._settings.client:
+            told = {"client": self._settings.client}
+            self._snapshot = self._snapshot.model_copy(update=told)
+        return [each.model_copy(update=self._cause) for each in self.resume()]
 
-    def receive(self, text: str | bytes, session: AnySession) -> list[wire.AnyLiveTold]:
+    def resume(self) -> list[BaseModel]:
+        """How the session stands, for whoever joins it."""
+        assert self._snapshot is not None
+        return [wire.SessionTold(type="session.started", session=self._snapshot)]
+
+    def lost(self) -> list[BaseModel]:
+        """The client is gone: what those who watched are told last."""
+        is_open = self._snapshot is not None and not self.is_over
+        return [*self._close("connection_lost")] if is_open else []
+
+    def shows(self, event: BaseModel) -> bool:
+        """Whether the client may see it: a page may have been kept from some."""
+        allowed = self._page.allowed_server_events
+        if not isinstance(allowed, list):
+            return True
+        return getattr(event, "type", None) in {each.type for each in allowed}
+
+    def receive(self, text: str | bytes, session: AnySession) -> list[BaseModel]:
         """Do what one message of the client says; returns the direct answer, if any."""
+        allowed = self._page.allowed_client_events
+        if isinstance(allowed, list) and (kind := kind_of(text)) and kind not in allowed:
+            error = ProtocolError(f"This page may not send {kind}.", param="type")
+            return [fault(error, event_id_of(text))]
+        return self.control(text, session)
+
+    def control(self, text: str | bytes, session: AnySession) -> list[BaseModel]:
+        """The same for a backend, which may do all."""
         event_id = event_id_of(text)
         try:
             told = self._execute(parse(text), session)
@@ -98,7 +139,10 @@ class LiveView:
         echo = {"client_event_id": event_id} if event_id else {}
         return [each.model_copy(update=echo) for each in told]
 
-    def render(self, event: events.Event) -> list[wire.AnyLiveTold]:
+    def fault(self, error: BaseException) -> BaseModel:
+        return fault(error)
+
+    def render(self, event: events.Event) -> Sequence[BaseModel]:
         """The server events that tell of one internal event."""
         match event:
             case events.SpeechStarted():
@@ -110,7 +154,7 @@ class LiveView:
                 self._spans_ms["output"] = self._now_ms
             case events.ResponseText(item_id=item_id, delta=delta):
                 return [self._words("output", item_id, delta)]
-            case events.ResponseAudio(samples=samples):
+            case events.ResponseAudio(samples=samples) if self._format:
                 return [wire.AudioDelta(delta=self._output.push(samples))]
             case events.ResponseDone():
                 self._is_replying = False
@@ -126,13 +170,15 @@ class LiveView:
 
     def _execute(self, event: wire.AnyLiveEvent, session: AnySession) -> list[wire.AnyLiveTold]:
         match event:
+            case wire.AudioAppend() if self._format is None:
+                raise ProtocolError("Over WebRTC sound is sent as RTP.", param="type")
             case wire.AudioAppend(audio=audio):
                 samples = self._input.push(audio)
                 if len(samples):
-                    session.feed(np.zeros_like(samples) if self._is_muted else samples)
+                    session.feed(np.zeros_like(samples) if self.is_muted else samples)
                 self._tell(session)
             case wire.Mute():
-                self._is_muted = event.type == "session.input_audio.mute"
+                self.is_muted = event.type == "session.input_audio.mute"
                 return [wire.Muted(type=f"{event.type}d")]
             case wire.ContextAppend():
                 return [self._append(event, session)]
@@ -203,37 +249,6 @@ class LiveView:
     @property
     def _spent(self) -> wire.Spent:
         return wire.Spent(seconds=round(self._now_ms / 1000, 3))
-
-
-def parse(text: str | bytes) -> wire.AnyLiveEvent:
-    """One client event from its JSON. Raises ProtocolError, which names the field."""
-    data = parse_object(text)
-    try:
-        return CLIENT_EVENTS.validate_python(data)
-    except ValidationError as error:
-        found = describe(error, data)
-        if error.errors()[0]["type"] == "extra_forbidden":
-            message = f"Unknown parameter: '{found.param}'."
-            raise ProtocolError(message, "unknown_parameter", found.param) from error
-        raise found from error
-
-
-def fault(error: BaseException, event_id: str | None = None) -> wire.ErrorTold:
-    """Any error as the client may see it; `event_id` is the client event that caused it."""
-    told = to_wire(error)
-    detail = {"type": told.type, "code": told.code, "message": told.message, "param": told.param}
-    cause = {"client_event_id": event_id} if event_id else {}
-    given = {name: value for name, value in detail.items() if value is not None}
-    return wire.ErrorTold(error=wire.LiveFault.model_validate({**given, **cause}), **cause)
-
-
-def event_id_of(text: str | bytes) -> str | None:
-    """The id of a client event, even of one that cannot be understood."""
-    try:
-        found = parse_object(text).get("event_id")
-    except OmniError:
-        return None
-    return found if isinstance(found, str) else None
 
 
 def _audio(form: wire.PcmFormat | wire.G711Format) -> tuple[InputAudio, OutputAudio]:

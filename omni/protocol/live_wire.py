@@ -17,7 +17,7 @@ MAX_INSTRUCTIONS_CHARS: Final = 65_536
 
 
 Side = Literal["input", "output"]
-Reason = Literal["close_requested", "expired"]
+Reason = Literal["close_requested", "expired", "connection_lost"]
 Role = Literal["system", "user", "assistant"]
 
 
@@ -76,17 +76,52 @@ class Delegation(Asked):
     acknowledgement_delay_ms: int | None = None
 
 
-class LiveConfig(Asked):
+class Selector(Asked):
+    """Server events of one type."""
+
+    type: str
+
+
+class DataChannel(Asked):
+    """What a page may send and see. Absent: all."""
+
+    allowed_client_events: Literal["all"] | list[str] | None = None
+    allowed_server_events: Literal["all"] | list[Selector] | None = None
+
+
+class Frontend(Asked):
+    data_channel: DataChannel
+
+
+class MediaAudio(Asked):
+    """Over WebRTC the format is negotiated."""
+
+    output: LiveOutput | None = None
+
+
+class AnyConfig(Asked):
     """`store` and `triggers` can only be off: nothing is kept, and there are no Decisions."""
 
     model: str
-    audio: LiveAudio | None = None
     delegation: Delegation | None = None
     input: Annotated[list[InitialMessage], Field(max_length=MAX_INPUT)] | None = None
     instructions: Annotated[str, Field(max_length=MAX_INSTRUCTIONS_CHARS)] | None = None
     safety_identifier: str | None = None
     store: Literal[False] | None = None
     triggers: Annotated[list[Any], Field(max_length=0)] | None = None
+
+
+class LiveConfig(AnyConfig):
+    """A session over a websocket."""
+
+    audio: LiveAudio | None = None
+
+
+class MediaConfig(AnyConfig):
+    """A session over WebRTC. `client`: what the page at the other end may do."""
+
+    audio: MediaAudio | None = None
+    client: Frontend | None = None
 
 
 class LivePatch(Asked):
@@ -160,6 +195,7 @@ class Snapshot(Wire):
     instructions: str
     delegation: Delegation | None = None
     store: Literal[False] = False
+    client: Frontend | None = None
 
 
 class Spent(Wire):

@@ -3,7 +3,9 @@
 Law: whatever a client sends is answered; no message of a client ends the session.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+
+from pydantic import BaseModel
 
 from omni import events
 from omni.clock import unix_time_s
@@ -21,11 +23,15 @@ from omni.protocol.realtime_state import Transport, ViewState
 
 
 class RealtimeView:
-    """Args:
+    """`is_over`, `is_muted`: of calls by other protocols.
+
+    Args:
     config: the server's profile.
     transport: over WebRTC, sound does not travel in events.
     extensions: those the client asked for.
     """
+
+    is_over = is_muted = False
 
     def __init__(
         self, config: OmniConfig, transport: Transport, extensions: Collection[str] = ()
@@ -59,6 +65,25 @@ class RealtimeView:
         self._state.session_id = session_id
         self._state.expires_s = int(unix_time_s() + self._lifetime_s)
         return [wire.SessionCreated(session=self._state.session())]
+
+    def greet(self, session: AnySession) -> Sequence[wire.ServerEvent]:
+        """The same, of the session that the view is of."""
+        return self.opened(session.session_id)
+
+    def resume(self) -> Sequence[wire.ServerEvent]:
+        """How the session stands, for whoever joins it."""
+        return [wire.SessionCreated(session=self._state.session())]
+
+    def lost(self) -> Sequence[wire.ServerEvent]:
+        """The client is gone: nobody need be told."""
+        return []
+
+    def shows(self, event: BaseModel) -> bool:
+        """The client sees everything."""
+        return True
+
+    def fault(self, error: BaseException) -> wire.ServerEvent:
+        return error_event(error)
 
     def receive(self, text: str | bytes, session: AnySession) -> list[wire.ServerEvent]:
         """Do what one message of the client says; returns the direct answer, if any.

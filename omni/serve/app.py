@@ -19,7 +19,7 @@ from omni.errors import OmniError, ProtocolError
 from omni.pipeline import Pipeline
 from omni.protocol.realtime_session import defaults_of
 from omni.resources import folder
-from omni.serve import live, translations
+from omni.serve import live_routes, translations
 from omni.serve.access import Access
 from omni.serve.calls import Calls
 from omni.serve.client_secrets import Secrets
@@ -56,7 +56,7 @@ def create_app(config: OmniConfig, pipeline: Pipeline, keys: Collection[str] = (
         catalogue.router(defaults),
         call_routes(gateway, calls),
         session_routes(gateway, calls, secrets),
-        live.router(gateway),
+        live_routes.router(gateway),
         translations.router(gateway, secrets),
         chat.router(gateway, defaults),
         speech.router(gateway, defaults),

@@ -4,7 +4,7 @@ from fastapi import Request
 from starlette.datastructures import FormData, UploadFile
 
 from omni.errors import ProtocolError
-from omni.protocol.realtime import RealtimeView
+from omni.protocol.views import View
 from omni.serve.client_secrets import Secret
 from omni.serve.gateway import Gateway
 from omni.serve.webrtc import Peer
@@ -16,9 +16,7 @@ class Calls:
         self._peers: dict[str, Peer] = {}
         self._secrets: dict[str, Secret] = {}
 
-    async def open(
-        self, offer: str, view: RealtimeView, secret: Secret | None = None
-    ) -> tuple[Peer, str]:
+    async def open(self, offer: str, view: View, secret: Secret | None = None) -> tuple[Peer, str]:
         """Answer an offer; returns the call and the SDP answer. Raises as `Peer.answer`."""
         self._forget_closed()
         peer = Peer(self._gateway, view)

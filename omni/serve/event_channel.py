@@ -11,31 +11,36 @@ from typing import Any, Final
 
 from aiortc import RTCDataChannel
 from aiortc.exceptions import InvalidStateError
+from pydantic import BaseModel
 
 from omni.errors import ProtocolError
-from omni.protocol.realtime import error_event
-from omni.protocol.realtime_events import ErrorEvent, ServerEvent
+from omni.protocol.views import View, is_fault
 
 LABEL: Final = "oai-events"
 MAX_PENDING_EVENTS: Final = 500
 MAX_BUFFERED_BYTES: Final = 4 << 20
 
-Observer = Callable[[Sequence[ServerEvent]], None]
+Observer = Callable[[Sequence[BaseModel]], None]
 
 
 class EventChannel:
     """Args:
+    view: what the client may see, and how it is told of faults.
     on_text: does what a message says; returns the answers.
     on_overflow: the client does not read.
     """
 
     def __init__(
-        self, on_text: Callable[[str], Sequence[ServerEvent]], on_overflow: Callable[[], None]
+        self,
+        view: View,
+        on_text: Callable[[str], Sequence[BaseModel]],
+        on_overflow: Callable[[], None],
     ) -> None:
+        self._view = view
         self._on_text = on_text
         self._on_overflow = on_overflow
         self._channel: RTCDataChannel | None = None
-        self._pending: deque[ServerEvent] = deque(maxlen=MAX_PENDING_EVENTS)
+        self._pending: deque[BaseModel] = deque(maxlen=MAX_PENDING_EVENTS)
         self._observers: list[Observer] = []
 
     def open(self, channel: RTCDataChannel) -> None:
@@ -54,14 +59,16 @@ class EventChannel:
     def detach(self, observer: Observer) -> None:
         self._observers.remove(observer)
 
-    def send(self, events: Sequence[ServerEvent]) -> None:
+    def send(self, events: Sequence[BaseModel]) -> None:
         """To everybody."""
         self._tell(events)
         for observer in self._observers:
             observer(events)
 
-    def _tell(self, events: Sequence[ServerEvent]) -> None:
+    def _tell(self, events: Sequence[BaseModel]) -> None:
         for event in events:
+            if not self._view.shows(event):
+                continue
             if self._channel is None:
                 self._pending.append(event)
             else:
@@ -72,11 +79,11 @@ class EventChannel:
             answers = self._on_text(message)
         else:
             fault = ProtocolError("Messages are JSON text, not binary.", "invalid_event")
-            answers = [error_event(fault)]
+            answers = [self._view.fault(fault)]
         for answer in answers:
-            (self._tell if isinstance(answer, ErrorEvent) else self.send)([answer])
+            (self._tell if is_fault(answer) else self.send)([answer])
 
-    def _transmit(self, event: ServerEvent) -> None:
+    def _transmit(self, event: BaseModel) -> None:
         channel = self._channel
         if channel is None or channel.readyState != "open":
             return

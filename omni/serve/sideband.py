@@ -1,25 +1,46 @@
-"""A second connection to a call: a backend that sees and controls what a browser talks about.
+"""A second connection to a session: a backend that sees and controls what a browser talks about.
 
 Law: both see every event of the session; an error is told to whoever caused it alone.
 """
 
 import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
+from pydantic import BaseModel
 from starlette.websockets import WebSocket
 
-from omni.serve.webrtc import Peer
+from omni.protocol.realtime import error_event
+from omni.serve.event_channel import Observer
 from omni.serve.websocket import EventSocket
+
+
+class Attachable(Protocol):
+    """A session that others may join."""
+
+    closed: asyncio.Event
+
+    def attach(self, observer: Observer) -> Sequence[BaseModel]: ...
+    def detach(self, observer: Observer) -> None: ...
+    def control(self, text: str) -> Sequence[BaseModel]: ...
 
 
 class Sideband:
     """Args:
     socket: not accepted yet.
-    peer: the call.
+    peer: the call, or another session.
     idle_limit_s: silence of the backend after which it is let go.
+    fault: an error as the protocol tells it.
     """
 
-    def __init__(self, socket: WebSocket, peer: Peer, idle_limit_s: float) -> None:
-        self._line = EventSocket(socket, idle_limit_s)
+    def __init__(
+        self,
+        socket: WebSocket,
+        peer: Attachable,
+        idle_limit_s: float,
+        fault: Callable[[BaseException], BaseModel] = error_event,
+    ) -> None:
+        self._line = EventSocket(socket, idle_limit_s, fault)
         self._peer = peer
 
     async def run(self) -> None:

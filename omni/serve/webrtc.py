@@ -8,10 +8,11 @@ arrive and leave ready-made. Nothing is negotiated but Opus each way and one cam
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
 from aiortc import (
     RTCConfiguration,
     RTCPeerConnection,
@@ -19,12 +20,12 @@ from aiortc import (
     RTCRtpTransceiver,
     RTCSessionDescription,
 )
+from pydantic import BaseModel
 
 from omni import events
 from omni.dialog.sessions import AnySession
 from omni.errors import ProtocolError
-from omni.protocol.realtime import RealtimeView, error_event
-from omni.protocol.realtime_events import ErrorEvent, ServerEvent
+from omni.protocol.views import View, is_fault
 from omni.serve.camera import Camera
 from omni.serve.conversation import Conversation
 from omni.serve.event_channel import EventChannel, Observer
@@ -47,13 +48,15 @@ CONNECT_S: Final = 30.0
 STALL_S: Final = 0.06  # between ticks: it was we who were away,
 UNREAD_S: Final = 0.1  # and packets wait to be read
 
-Receive = Callable[[str, AnySession], list[ServerEvent]]
+CLOSING_S: Final = 1.0  # for the client to read the last event
+
+Receive = Callable[[str, AnySession], Sequence[BaseModel]]
 
 
 class Peer:
     """One call, from offer to hang-up."""
 
-    def __init__(self, gateway: Gateway, view: RealtimeView) -> None:
+    def __init__(self, gateway: Gateway, view: View) -> None:
         self.call_id = f"rtc_{secrets.token_hex(12)}"
         self.closed = asyncio.Event()
         self._gateway = gateway
@@ -67,11 +70,13 @@ class Peer:
         self._camera = Camera(self._show, self._clock)
         self._conversation: Conversation | None = None
         self._channel = EventChannel(
+            view,
             lambda text: self._command(text, view.receive),
             lambda: self._leave(1013, "reading too slowly"),
         )
         self._connecting: asyncio.TimerHandle | None = None
         self._leaving: asyncio.Future[None] | None = None
+        self._is_ending = False
         self._ticked_s = self._unread_until_s = 0.0
 
     async def answer(self, offer: str) -> str:
@@ -105,7 +110,7 @@ class Peer:
         options = replace(self._view.options, is_paced=True)
         conversation = await self._gateway.open(self, options, self._on_event)
         self._conversation = conversation
-        self._channel.send(self._view.opened(conversation.session.session_id))
+        conversation.run(lambda session: self._channel.send(self._view.greet(session)))
         await peer.setLocalDescription(await peer.createAnswer())
         self._camera.expect(peer.localDescription.sdp)
         conversation.on_tick = self._tick
@@ -132,6 +137,7 @@ class Peer:
         """Hang up. The code is a websocket's; WebRTC has no way to tell it."""
         if self.closed.is_set():
             return
+        self._channel.send(self._view.lost())
         self.closed.set()
         log.info("call over", extra={"call": self.call_id, "code": code, "reason": reason})
         if self._connecting:
@@ -150,26 +156,32 @@ class Peer:
             log.exception("a packet of sound failed")
         return False
 
-    def attach(self, observer: Observer) -> list[ServerEvent]:
+    @property
+    def session_id(self) -> str:
+        """Once the offer is answered."""
+        return self._conversation.session.session_id if self._conversation else ""
+
+    def attach(self, observer: Observer) -> Sequence[BaseModel]:
         """Show somebody else every event from now on; returns how the session stands."""
         self._channel.attach(observer)
-        conversation = self._conversation
-        return self._view.opened(conversation.session.session_id) if conversation else []
+        return self._view.resume() if self._conversation else []
 
     def detach(self, observer: Observer) -> None:
         self._channel.detach(observer)
 
-    def control(self, text: str) -> list[ServerEvent]:
+    def control(self, text: str) -> Sequence[BaseModel]:
         """Do what a backend's message says; shows the answers to all, and returns its faults."""
         answers = self._command(text, self._view.control)
-        self._channel.send([answer for answer in answers if not isinstance(answer, ErrorEvent)])
-        return [answer for answer in answers if isinstance(answer, ErrorEvent)]
+        self._channel.send([answer for answer in answers if not is_fault(answer)])
+        return [answer for answer in answers if is_fault(answer)]
 
     # ---- inside
 
     def _feed(self, samples: Samples) -> None:
         if self._conversation and len(samples) and not self.closed.is_set():
             self._clock.heard(len(samples), self._opus.next_timestamp)
+            if self._view.is_muted:
+                samples = np.zeros_like(samples)
             self._conversation.feed(samples)
 
     def _show(self, still: bytes, captured_ms: int) -> None:
@@ -200,17 +212,24 @@ class Peer:
     def _leave(self, code: int, reason: str) -> None:
         self._leaving = self._leaving or asyncio.ensure_future(self.close(code, reason))
 
-    def _command(self, text: str, receive: Receive) -> list[ServerEvent]:
+    def _command(self, text: str, receive: Receive) -> Sequence[BaseModel]:
         conversation = self._conversation
         if conversation is None or self.closed.is_set():
             return []
-        answers: list[ServerEvent] = []
+        answers: list[BaseModel] = []
         try:
             conversation.run(lambda session: answers.extend(receive(text, session)))
         except Exception as error:
             log.exception("a client event failed")
-            answers.append(error_event(error))
+            answers.append(self._view.fault(error))
+        self._end_if_over()
         return answers
+
+    def _end_if_over(self) -> None:
+        if self._view.is_over and not self._is_ending:
+            self._is_ending = True
+            loop = asyncio.get_running_loop()
+            loop.call_later(CLOSING_S, self._leave, 1000, "the session is closed")
 
     def _on_event(self, event: events.Event) -> None:
         match event:
@@ -221,3 +240,4 @@ class Peer:
             case events.SpeechStarted():
                 self._camera.ask()
         self._channel.send(self._view.render(event))
+        self._end_if_over()
