@@ -103,9 +103,7 @@ def to_wire(error: BaseException) -> WireError:
             return WireError("authentication_error", error.code, error.message, None, 403, 1008)
         case ProtocolError(code="insufficient_permissions"):
             return WireError("authentication_error", error.code, error.message, None, 403, 1008)
-        case ProtocolError(
-            code="call_not_found" | "session_not_found" | "model_not_found" | "not_found"
-        ):
+        case ProtocolError(code="call_not_found" | "model_not_found" | "not_found"):
             return WireError(
                 "invalid_request_error", error.code, error.message, error.param, 404, 1008
             )

@@ -57,7 +57,7 @@ class LiveSessions:
         """Raises: ProtocolError: there is no such session."""
         found = self._open.get(session_id)
         if found is None or found.closed.is_set():
-            raise ProtocolError("There is no such session.", "session_not_found", "session_id")
+            raise ProtocolError("There is no such session.", "not_found", "session_id")
         return found
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from aiortc.contrib.media import MediaPlayer
+from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from openai import APIStatusError, AsyncOpenAI
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosedOK, InvalidStatus
@@ -42,14 +43,11 @@ async def client(live: Live) -> AsyncIterator[AsyncOpenAI]:
 
 @asynccontextmanager
 async def calling(
-    sdk: AsyncOpenAI, *, speaks: bool = False, **session: Any
+    sdk: AsyncOpenAI, microphone: MediaStreamTrack | None = None, **session: Any
 ) -> AsyncIterator[tuple[LiveCaller, str]]:
     """A call that stands, and its session's id."""
     caller = LiveCaller()
-    if speaks:
-        caller.peer.addTrack(MediaPlayer(str(QUESTION)).audio)
-    else:
-        caller.peer.addTransceiver("audio")
+    caller.peer.addTransceiver(microphone or "audio")
     made = await sdk.live.create(
         session={"model": "gpt-live-1", **session},  # type: ignore[typeddict-item]
         transport={"type": "webrtc", "sdp": await caller.offer()},
@@ -65,7 +63,8 @@ async def calling(
 
 
 async def test_a_spoken_question_is_answered_by_voice(client: AsyncOpenAI) -> None:
-    async with calling(client, speaks=True, instructions="Be brief.") as (caller, _):
+    microphone = MediaPlayer(str(QUESTION)).audio
+    async with calling(client, microphone, instructions="Be brief.") as (caller, _):
         assert caller.events[0]["session"]["instructions"] == "Be brief."
         await caller.until("session.usage.updated")
         assert caller.words("output") == f"You said {caller.words('input')}."
@@ -77,23 +76,46 @@ async def test_a_spoken_question_is_answered_by_voice(client: AsyncOpenAI) -> No
         assert (await caller.until("session.closed"))["client_event_id"] == "end"
 
 
-async def ask(caller: LiveCaller) -> None:
-    """The recorded question, from now to its end."""
-    is_asked = asyncio.Event()
-    track = MediaPlayer(str(QUESTION)).audio
-    track.on("ended", is_asked.set)
-    caller.peer.getSenders()[0].replaceTrack(track)
-    await is_asked.wait()
+class Asking(MediaStreamTrack):
+    """A microphone into which the recorded question is spoken when it is told to."""
+
+    kind = "audio"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._may_ask, self._is_asked = asyncio.Event(), asyncio.Event()
+        self._track: Any = MediaPlayer(str(QUESTION)).audio
+        self._at = 0
+
+    async def ask(self) -> None:
+        """The whole question, from now on."""
+        self._is_asked.clear()
+        self._may_ask.set()
+        await self._is_asked.wait()
+
+    async def recv(self) -> Any:
+        while True:
+            await self._may_ask.wait()
+            try:
+                frame = await self._track.recv()
+            except MediaStreamError:
+                self._track = MediaPlayer(str(QUESTION)).audio
+                self._may_ask.clear()
+                self._is_asked.set()
+                continue
+            frame.pts, self._at = self._at, self._at + frame.samples
+            return frame
 
 
 async def test_what_is_muted_is_not_heard(client: AsyncOpenAI) -> None:
-    async with calling(client) as (caller, _):
+    microphone = Asking()
+    async with calling(client, microphone) as (caller, _):
         caller.send({"type": "session.input_audio.mute"})
         await caller.until("session.input_audio.muted")
-        await ask(caller)
+        await microphone.ask()
         caller.send({"type": "session.input_audio.unmute"})
         await caller.until("session.input_audio.unmuted")
-        await ask(caller)
+        await microphone.ask()
         await caller.until("session.usage.updated")
         assert caller.words("output") == f"You said {caller.words('input')}."
         assert "tenths" in caller.words("input")
