@@ -130,12 +130,10 @@ class Cluster:
         if self._is_ours:
             await asyncio.to_thread(ray.shutdown)
 
-    def spawn(
-        self, name: StageName, config: OmniConfig, build: Build, incarnation: int
-    ) -> RemoteStage:
+    def spawn(self, name: StageName, config: OmniConfig, build: Build, number: int) -> RemoteStage:
         """Place a stage's actor; returns at once."""
         actor = ray.remote(_PlacedStage).options(
-            name=f"{name}-{incarnation}",
+            name=f"{name}-{number}",
             namespace=self._namespace,
             max_restarts=0,  # the pipeline starts a fresh one, and so knows what it forgot
             runtime_env={"env_vars": {"OMP_NUM_THREADS": str(_num_threads(config, name))}},

@@ -7,6 +7,7 @@ for it and is not stale goes on. Nothing here waits on a stage while chunks are 
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import secrets
 import shutil
@@ -17,6 +18,7 @@ from typing import Final, Literal
 
 from actors.cluster import Cluster, RemoteStage
 from actors.link import Address, Link, Stream, dial
+from actors.spares import Spares, Worker
 from actors.stage_actor import Build
 from actors.wire import SCHEMA, Hello
 from omni.config import OmniConfig
@@ -76,6 +78,8 @@ class RayPipeline:
         self._lanes: dict[Receiver, _Lane] = {
             name: self._new_lane(name) for name in stage_names(config)
         }
+        self._spares = Spares(config.runtime.spares, self._make)
+        self._numbers = itertools.count()  # of actors, over all stages
         self._me = Hello("gateway", SCHEMA, secrets.token_urlsafe(32))
         self._cluster: Cluster | None = None
         self._folder: Path | None = None
@@ -93,6 +97,7 @@ class RayPipeline:
             async with asyncio.TaskGroup() as group:
                 for lane in self._lanes.values():
                     group.create_task(self._place(lane))
+                group.create_task(self._spares.fill())
             for lane in self._lanes.values():
                 lane.keeper = asyncio.create_task(self._keep(lane, await self._adopt(lane)))
         except ExceptionGroup as failures:
@@ -108,6 +113,7 @@ class RayPipeline:
         for keeper in keepers:
             keeper.cancel()
         await asyncio.gather(*keepers, return_exceptions=True)
+        await self._spares.stop()
         await asyncio.gather(
             *(
                 lane.actor.drain(DRAIN_TIMEOUT_S)
@@ -177,22 +183,27 @@ class RayPipeline:
         return lane
 
     async def _place(self, lane: _Lane) -> None:
-        """Start an actor for a lane and load its model."""
+        """Give a lane an actor whose model is loaded."""
+        lane.opened.clear()
+        lane.actor, lane.address = self._spares.take(lane.name) or await self._make(lane.name)
+
+    async def _make(self, name: StageName) -> Worker:
+        """Start an actor for a stage and load its model."""
         assert self._cluster
         assert self._folder
-        incarnation = lane.restarts
-        lane.opened.clear()
-        lane.actor = self._cluster.spawn(lane.name, self._config, self._build, incarnation)
-        socket = str(self._folder / f"{lane.name}-{incarnation}")
+        number = next(self._numbers)
+        actor = self._cluster.spawn(name, self._config, self._build, number)
         timeout_s = self._config.runtime.start_timeout_s
         try:
-            lane.address = await lane.actor.start(socket, self._me.token, timeout_s)
-        except StageTimeout as error:
-            raise StageTimeout(f"{lane.name}: not ready within {timeout_s:g} s") from error
-        except StageError:
+            socket = str(self._folder / f"{name}-{number}")
+            return actor, await actor.start(socket, self._me.token, timeout_s)
+        except BaseException as error:
+            actor.kill()
+            if isinstance(error, StageTimeout):
+                raise StageTimeout(f"{name}: not ready within {timeout_s:g} s") from error
+            if isinstance(error, OmniError) and not isinstance(error, StageError):
+                raise StageError(f"{name}: {error.message}", error.code) from error
             raise  # it names the stage already
-        except OmniError as error:
-            raise StageError(f"{lane.name}: {error.message}", error.code) from error
 
     async def _adopt(self, lane: _Lane) -> Stream:
         """Tell a fresh actor all it must know, and the others where it is; then connect to it."""

@@ -17,6 +17,7 @@ from omni.config_section import Folder
 from omni.config_section import Section as Section
 from omni.config_tools import ToolsConfig
 from omni.errors import ConfigError
+from omni.types import StageName
 
 PROFILES = resources.folder("configs")
 
@@ -57,9 +58,7 @@ class ServerConfig(Section):
         None, description="keys that let clients in, one a line, beside those of OMNI_API_KEY"
     )
     max_requests: int = Field(
-        2,
-        ge=1,
-        description="plain HTTP requests under way; each takes a session's room",
+        2, ge=1, description="plain HTTP requests under way; each takes a session's room"
     )
     max_upload_bytes: int = Field(64 << 20, description="a larger recording is refused with 413")
     max_upload_s: float = Field(3600, description="and so is one that plays longer")
@@ -72,6 +71,7 @@ class RuntimeConfig(Section):
     kind: Literal["ray", "local"] = Field("ray", description="actors, or one process")
     ray_address: str | None = Field(None, description="join this cluster; null starts a local one")
     max_restarts: int = Field(5, description="times a dead stage actor is started again")
+    spares: tuple[StageName, ...] = Field(("speak",), description="stages with a loaded stand-in")
     queue_ms: int = Field(2000, description="audio a stage's inbox holds before the oldest goes")
     start_timeout_s: float = Field(180, description="time a stage may take to load its models")
 

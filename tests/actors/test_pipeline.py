@@ -5,6 +5,7 @@ import os
 import signal
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -207,6 +208,35 @@ async def test_a_killed_stage_comes_back_and_sessions_go_on(
     assert all(health.is_ready for health in after.values())
     await pipeline.close("a")
     await pipeline.close("b")
+
+
+async def test_a_spare_takes_over_without_loading(pipeline: RayPipeline, tmp_path: Path) -> None:
+    folder = str(tmp_path)
+
+    def build(config: OmniConfig, name: StageName) -> Stage:
+        if name == "speak":
+            Path(folder, str(os.getpid())).touch()
+        return build_stage(config, name)
+
+    async def die(times: int) -> int:
+        """Kill the stage; the process that stands for it then."""
+        (speak,) = (h for h in await doubled.health() if h.stage == "speak")
+        os.kill(speak.pid, signal.SIGKILL)
+        restored = ("speak", "restored")
+        await listener.until(lambda chunks: reports(chunks).count(restored) == times)
+        return next(h.pid for h in await doubled.health() if h.stage == "speak")
+
+    doubled = RayPipeline(config("runtime.spares=[speak]"), build)
+    await doubled.start()
+    listener = Listener()
+    await doubled.open("a", listener)
+    loaded = [int(mark.name) for mark in tmp_path.iterdir()]
+    assert len(loaded) == 2
+    assert await die(1) in loaded
+    assert await die(2) not in loaded  # before there was another spare
+    doubled.send(prompt("a", 0, "hello", "reply"))
+    await listener.until_spoken("reply")
+    await doubled.stop()
 
 
 async def test_a_stage_that_dies_too_often_is_given_up(pipeline: RayPipeline) -> None:

@@ -1,11 +1,15 @@
 """The product over a websocket: recordings, noise, and a worker that dies in mid-sentence."""
 
 import asyncio
+import base64
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +21,12 @@ import soundfile
 
 from omni.client import Client, Exchange, talking_to
 from omni.commands.talk import read_sound
-from omni.media.audio import resample
+from omni.media.audio import decode, resample
 
 pytestmark = [pytest.mark.models, pytest.mark.ray]
 
 MEDIA = Path(__file__).parent.parent / "media"
+MAX_SILENCE_S = 60  # five on a machine of its own: docs/benchmarks.md
 SAID = {
     "weather_question.wav": "What is the weather in Paris?",
     "dangerous_situation.wav": "Have you ever been in a dangerous situation?",
@@ -101,18 +106,51 @@ def test_noise_starts_no_turn(server, name: str) -> None:
     assert not {"input_audio_buffer.committed", "response.created", "error"} & set(names)
 
 
-async def kill_while_it_speaks(url: str, stage: str) -> tuple[Exchange, Exchange]:
-    """A reply during which a stage's worker is killed as soon as it is heard, and the next one."""
+@dataclass
+class Interrupted:
+    """A reply during which a stage's worker was killed as soon as it was heard."""
+
+    words: str = ""
+    status: str = ""
+    sound: list[tuple[float, np.ndarray]] = field(default_factory=list)  # with its arrival, s
+    killed_s: float = float("inf")
+
+    def silence_s(self) -> float:
+        """The longest time without a sound from then on; the server sends as fast as it sounds."""
+        arrived_s = [at_s for at_s, _ in self.sound]
+        return max(b - a for a, b in itertools.pairwise(arrived_s) if b > self.killed_s)
+
+
+async def kill_while_it_speaks(url: str, stage: str) -> tuple[Interrupted, Exchange]:
+    """The reply, and the one to the next question."""
+    reply = Interrupted()
     async with talking_to(url) as client:
-        asked = asyncio.create_task(
-            client.write("Tell me a story about a horse and a boat, in three sentences.")
-        )
-        await client.is_answered.wait()
-        async with httpx.AsyncClient() as http:
-            stages = (await http.get(f"{url}/health")).json()["stages"]
-        os.kill(next(s["pid"] for s in stages if s["stage"] == stage), signal.SIGKILL)
-        first = await asked
-        return first, await client.write("What is the capital of France?")
+        text = "Tell me a story about a horse and a boat, in three sentences."
+        content = [{"type": "input_text", "text": text}]
+        item = {"type": "message", "role": "user", "content": content}
+        await client.send({"type": "conversation.item.create", "item": item})
+        await client.send({"type": "response.create"})
+        async for event in client.events():
+            match event["type"]:
+                case "response.output_audio.delta":
+                    sound = decode(base64.b64decode(event["delta"]), "pcm16")
+                    reply.sound.append((event["arrived_s"], sound))
+                    if len(reply.sound) == 1:
+                        reply.killed_s = await kill(url, stage)
+                case "response.output_audio_transcript.delta":
+                    reply.words += event["delta"]
+                case "response.done":
+                    reply.status = event["response"]["status"]
+                    break
+        return reply, await client.write("What is the capital of France?")
+
+
+async def kill(url: str, stage: str) -> float:
+    """When it was done."""
+    async with httpx.AsyncClient() as http:
+        stages = (await http.get(f"{url}/health")).json()["stages"]
+    os.kill(next(s["pid"] for s in stages if s["stage"] == stage), signal.SIGKILL)
+    return time.perf_counter()
 
 
 @pytest.mark.parametrize("stage", ["speak", "think"])
@@ -120,9 +158,11 @@ def test_a_reply_survives_the_death_of_its_worker(
     server, stage: str, recognise, word_error_rate
 ) -> None:
     first, second = asyncio.run(kill_while_it_speaks(server.url, stage))
-    assert first.status in ("completed", "incomplete"), first.errors
-    heard = recognise(resample(first.audio, 24000, 16000))
+    print(f"silent for {first.silence_s():.1f} s after the death of {stage}")
+    assert first.silence_s() < MAX_SILENCE_S
+    assert first.status in ("completed", "incomplete")
+    heard = recognise(resample(np.concatenate([s for _, s in first.sound]), 24000, 16000))
     # Nothing lost and nothing twice; of a short reply two misheard words are allowed.
-    assert word_error_rate(first.reply, heard) <= 0.3, (first.reply, heard)
+    assert word_error_rate(first.words, heard) <= 0.3, (first.words, heard)
     assert second.status == "completed"
     assert "paris" in second.reply.lower()
