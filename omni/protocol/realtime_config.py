@@ -82,6 +82,12 @@ class RetentionRatio(Wire):
 TruncationWire = Literal["auto", "disabled"] | RetentionRatio
 
 
+class Reasoning(Wire):
+    """Whether it thinks before it answers: `minimal` does not, all else does."""
+
+    effort: Literal["minimal", "low", "medium", "high", "xhigh"] | None = None
+
+
 class SessionPatch(Wire):
     """The settings of a client that we can honour; the rest of the protocol's are ignored, and
     what is in effect in their place is told.
@@ -98,6 +104,7 @@ class SessionPatch(Wire):
     tool_choice: WireChoice | None = None
     tool_filler: bool | None = None
     truncation: TruncationWire | None = None
+    reasoning: Reasoning | None = None
 
 
 class RealtimeSession(Wire):
@@ -118,7 +125,7 @@ class RealtimeSession(Wire):
     expires_at: int
     include: None = None
     prompt: None = None
-    reasoning: None = None
+    reasoning: Reasoning | None = None
     tracing: None = None
 
 

@@ -23,6 +23,7 @@ from omni.protocol.realtime_config import (
     AudioOutput,
     Eagerness,
     RealtimeSession,
+    Reasoning,
     RetentionRatio,
     SessionAudio,
     SessionPatch,
@@ -49,6 +50,7 @@ class Defaults:
     voices: frozenset[str]
     max_output_tokens: int
     is_transcribed: bool = True  # what the user says is written down
+    can_think: bool = False  # before it answers, if it is to
 
     def voice(self, wanted: str | VoiceId) -> str | None:
         """The voice of that name, or the one that resembles it (`alloy` → `af_alloy`), if any."""
@@ -68,7 +70,8 @@ def defaults_of(config: OmniConfig) -> Defaults:
     limit = min(MAX_OUTPUT_TOKENS, config.brain.think.context_tokens // 2)
     has_words = config.brain.kind != "minicpm-o"  # which hears, but does not write down
     model = f"omni-{config.brain.kind}"
-    return Defaults(options, options.turn_detection, model, voices, limit, has_words)
+    can_think = not has_words and config.brain.duplex.mode == "half"
+    return Defaults(options, options.turn_detection, model, voices, limit, has_words, can_think)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,6 +95,7 @@ class Settings:
     is_transcribed: bool = True
     tools: tuple[WireTool, ...] = ()
     tool_choice: WireChoice = "auto"
+    can_think: bool = False
 
     @property
     def in_effect(self) -> SessionOptions:
@@ -132,6 +136,7 @@ class Settings:
             expires_at=identity.expires_s,
             include=None,
             prompt=None,
+            reasoning=self._reasoning(),
             tracing=None,
             **({"tool_filler": True} if options.tools.is_filled else {}),
         )
@@ -146,6 +151,11 @@ class Settings:
     def _turn_detection(self) -> TurnDetectionWire | None:
         detection = self.in_effect.turn_detection
         return turns.to_wire(detection, self.eagerness) if detection else None
+
+    def _reasoning(self) -> Reasoning | None:
+        if not self.can_think:
+            return None
+        return Reasoning(effort="high" if self.options.is_thinking else "minimal")
 
     def _truncation(self) -> TruncationWire:
         policy = self.options.truncation
@@ -163,7 +173,13 @@ class Settings:
 def initial_settings(defaults: Defaults) -> Settings:
     pcm = AudioFormat(type="audio/pcm", rate=24000)
     return Settings(
-        "realtime", defaults.options, "auto", pcm, pcm, is_transcribed=defaults.is_transcribed
+        "realtime",
+        defaults.options,
+        "auto",
+        pcm,
+        pcm,
+        is_transcribed=defaults.is_transcribed,
+        can_think=defaults.can_think,
     )
 
 
@@ -181,6 +197,9 @@ def merge(settings: Settings, patch: SessionPatch, defaults: Defaults) -> Settin
         options = replace(options, max_output_tokens=limit)
     if patch.truncation is not None:
         options = replace(options, truncation=_policy(patch.truncation))
+    if patch.reasoning is not None and patch.reasoning.effort is not None:
+        is_thinking = settings.can_think and patch.reasoning.effort != "minimal"
+        options = replace(options, is_thinking=is_thinking)
     settings = _merge_tools(replace(settings, kind=patch.type, options=options), patch)
     audio = patch.audio or SessionAudio()
     settings = _merge_input(settings, audio.input or AudioInput(), defaults)

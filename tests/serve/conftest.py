@@ -1,25 +1,24 @@
-"""A live server with the stub brain, in a thread of its own, as clients meet it."""
+"""A live server, mostly with the stub brain, in a thread of its own, as clients meet it."""
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from omni.commands.serve import Server
-from omni.config import load
+from omni.config import OmniConfig, load
 from omni.pipeline import LocalPipeline
 from omni.serve.app import create_app
+from omni.stages.base import Stage
 from omni.stages.build import build_stage, stage_names
 
 
 class Live:
     """A running server."""
 
-    def __init__(self, overrides: list[str], key: str | None) -> None:
-        config = load("stub", ["server.port=0", *overrides])
-        stages = [build_stage(config, name) for name in stage_names(config)]
+    def __init__(self, config: OmniConfig, stages: Sequence[Stage], key: str | None) -> None:
         self.app = create_app(config, LocalPipeline(stages), [key] if key else [])
         self.server = Server(self.app, config)
         self.gateway = self.app.state.gateway
@@ -58,7 +57,8 @@ class Live:
 
 @contextmanager
 def living(overrides: list[str], key: str | None) -> Iterator[Live]:
-    live = Live(overrides, key)
+    config = load("stub", ["server.port=0", *overrides])
+    live = Live(config, [build_stage(config, name) for name in stage_names(config)], key)
     try:
         yield live
     finally:

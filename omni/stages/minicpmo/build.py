@@ -91,7 +91,8 @@ def duplex_rule(config: OmniConfig) -> DuplexRule:
     """
     duplex, window = config.brain.duplex, config.brain.duplex.window
     least = window.high_rows + window.patience_rows + _unit_rows(duplex)
-    if window.kind == "basic" and config.brain.think.context_tokens < least:
+    is_bound = duplex.mode == "full" and window.kind == "basic"
+    if is_bound and config.brain.think.context_tokens < least:
         raise ConfigError(
             f"a context needs {least} rows: window.high_rows, patience_rows and a unit's",
             param="brain.think.context_tokens",

@@ -9,25 +9,14 @@ import torch
 from PIL import Image
 
 from omni.config import OmniConfig
-from omni.models.minicpmo.brain import Brain, Room
-from omni.models.minicpmo.checkpoint import load
-from omni.models.minicpmo.halfduplex import HalfDuplex
-from omni.models.minicpmo.hift import seeded_noise
-from omni.models.minicpmo.sampling import seeded
-from omni.models.minicpmo.scheduler import Scheduler, run
-from omni.models.minicpmo.token2wav import Stream
-from omni.models.minicpmo.token2wav_files import load_token2wav
 from omni.models.minicpmo.tokens import Tokens
-from omni.models.minicpmo.turns import Content, Frame, Manner, Unit
-from omni.models.minicpmo.voice import VoicePrompt
-from omni.stages.minicpmo.build import half_duplex_rule
+from omni.models.minicpmo.turns import Frame, Manner, Unit
 from omni.stages.minicpmo.captions import Captions
-from omni.stages.minicpmo.voices import CODES_A_S, SILENT_MEL
 from omni.types import Chunk, Fence, Speech, StageReport, Token
 from omni.units import Respond, TakeBack, TurnPart, TurnRead, UnitPictures, UnitSound
-from tests.stages.minicpmo.flow import PACK, SEED, Flow, second, tiny
+from tests.models.minicpmo.one_piece import OnePiece
+from tests.stages.minicpmo.flow import PACK, Flow, second, tiny
 
-CPU = torch.device("cpu")
 HALF = ("brain.duplex.mode=half", "brain.duplex.half.max_thoughts=12")
 
 
@@ -67,38 +56,6 @@ def sound_of(told: Sequence[Chunk]) -> np.ndarray:
     return np.concatenate([c.samples for c in told if isinstance(c, Speech)])
 
 
-class OnePiece:
-    """The model in one process, with the seeds that a session would have."""
-
-    def __init__(self, config: OmniConfig) -> None:
-        vocoder = load_token2wav(PACK / "token2wav", CPU)
-        self.brain = Brain(load(PACK, CPU, torch.float32), Tokens(PACK), vocoder, Room(2, 2048))
-        self.half = HalfDuplex(self.brain, half_duplex_rule(config))
-        dims = vocoder.dims
-        silence = VoicePrompt(
-            (dims.stream.silence_code,) * CODES_A_S,
-            torch.full((CODES_A_S * dims.encoder.stride, dims.dit.num_mels), SILENT_MEL),
-            torch.zeros(dims.speaker_size),
-        )
-        stream = Stream(vocoder.voice(silence), seeded_noise(vocoder.hift.dims, SEED))
-        sources = (seeded(SEED), seeded(SEED + 1))
-        self.session = run(self.brain, self.half.open(["Talk."], stream, sources))
-
-    def read(self, *contents: Content) -> None:
-        run(self.brain, self.half.read(self.session, contents))
-
-    def answer(self, manner: Manner) -> tuple[list[int], np.ndarray]:
-        """The words, thoughts left out, and their sound."""
-        scheduler = Scheduler(self.brain)
-        job = scheduler.submit(self.half.answer(self.session, manner))
-        while not job.is_done:
-            scheduler.step()
-        answer = self.session.thinking.answer
-        assert answer is not None
-        samples = [said.samples.numpy() for said in job.outputs]
-        return answer.words, np.concatenate([np.zeros(0, np.float32), *samples])
-
-
 def words_of(flow: Flow, session_id: str) -> list[int]:
     """The ids of the answer that a session's mind made last."""
     words: list[int] = flow.stages["think"]._sessions[session_id].thinking.answer.words  # type: ignore[attr-defined]
@@ -111,7 +68,7 @@ def units(*numbers: int) -> list[Unit]:
 
 def test_the_stages_together_are_the_model(config: OmniConfig, flow: Flow) -> None:
     """Two turns, the second after thinking, and a third in writing."""
-    model = OnePiece(config)
+    model = OnePiece(config, "Talk.")
     flow.open("s")
     part, rows = 0, 0
     for turn, (is_thinking, is_spoken) in enumerate(((False, True), (True, True), (False, False))):
@@ -234,7 +191,7 @@ def test_an_answer_under_way_is_broken_off_and_what_was_said_meanwhile_is_read(f
 
 def test_pictures_are_read_before_the_second_they_go_with(config: OmniConfig) -> None:
     flow = Flow(tiny(*HALF, "brain.duplex.max_slices=4"))
-    model = OnePiece(config)
+    model = OnePiece(config, "Talk.")
     pixels = np.random.default_rng(3).integers(0, 255, (300, 700, 3), np.uint8)
     file = BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
