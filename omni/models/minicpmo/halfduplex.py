@@ -6,6 +6,7 @@ taken from this. Source: MiniCPM-o 4.5's streaming chat.
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from omni.media import slicing
@@ -95,7 +96,10 @@ class HalfDuplex:
 
         def say(words: Words) -> Work[None]:
             spelling.ids += words.ids
-            yield from relay(self.telling.say(utterance, words), show)
+            if manner.is_spoken:
+                yield from relay(self.telling.say(utterance, words), show)
+            else:
+                yield from show(Voiced(torch.zeros(0), 0, is_last=words.finish is not None))
 
         yield from relay(self.answering.answer(session.thinking, manner), say)
         return self.brain.tokens.decode_all(spelling.ids)
