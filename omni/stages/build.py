@@ -3,6 +3,7 @@
 The one place that knows both the settings and the models; stages are given ready parts.
 """
 
+import logging
 import os
 from pathlib import Path
 from typing import Literal
@@ -23,6 +24,8 @@ from omni.stages.think import ThinkStage
 from omni.stages.vad import VadStage
 from omni.types import STAGES, StageName
 
+log = logging.getLogger(__name__)
+
 
 def stage_names(config: OmniConfig) -> tuple[StageName, ...]:
     """The stages of the profile's brain."""
@@ -33,9 +36,12 @@ def stage_names(config: OmniConfig) -> tuple[StageName, ...]:
 def check(config: OmniConfig) -> None:
     """What can be told of a brain before its stages are placed. Raises ConfigError."""
     if config.brain.kind == "minicpm-o":
-        from omni.stages.minicpmo.build import checkpoint
+        from omni.models.minicpmo.config import NO_SPEECH
+        from omni.stages.minicpmo.build import admit
 
-        checkpoint(config)
+        read = admit(config)
+        if read.talker is None:
+            log.warning("MiniCPM-o %s: %s", read.version, NO_SPEECH)
 
 
 def build_stage(config: OmniConfig, name: StageName) -> Stage:

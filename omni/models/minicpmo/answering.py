@@ -67,12 +67,16 @@ class Answering:
 
     def answer(self, thinking: TurnThinking, manner: Manner) -> Work[None]:
         """Answer the user's turn; emits `Words` as they are chosen, the last with its finish."""
+        is_spoken = manner.is_spoken and self.mind.can_speak
+        manner = replace(manner, is_spoken=is_spoken)
         before, was_open = thinking.closing, thinking.is_turn_open
+        can_think = self.mind.tokens.ids.think >= 0
+        manner = replace(manner, is_thinking=manner.is_thinking and can_think)
         answer = Answer(len(thinking.context), before, manner.is_thinking, was_open)
         thinking.answer, thinking.is_turn_open = answer, False
         thinking.closing = (_SPOKEN_END if manner.is_spoken else "") + _CLOSED
         header = (_CLOSED if was_open else before) + _ASSISTANT
-        header += "" if manner.is_thinking else _NO_THOUGHT
+        header += _NO_THOUGHT if can_think and not manner.is_thinking else ""
         header += _SPOKEN if manner.is_spoken else ""
         fed = yield Feed(thinking.context, (text_group(*self.mind.tokens.encode(header)),))
         yield from self._words(thinking, answer, manner, fed[-1])

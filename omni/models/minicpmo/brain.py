@@ -85,6 +85,7 @@ class Eyes:
 class Mind:
     def __init__(self, model: MiniCPMO, tokens: Tokens, room: Room) -> None:
         self.tokens = tokens
+        self.can_speak = model.config.talker is not None
         self.llm = LanguageModel(model.llm, room.num_sessions, room.context_tokens)
 
     def answer(self, wishes: Sequence[Wish]) -> list[Any]:

@@ -14,8 +14,9 @@ from typing import Final, Literal
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
-from transformers import Qwen3ForCausalLM
+from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+from transformers.models.qwen2.modeling_qwen2 import Qwen2RotaryEmbedding
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RotaryEmbedding
 
 from omni.errors import AssetError
@@ -29,6 +30,7 @@ Part = Literal["hear", "see", "think", "speak"]
 Precision = Literal["int8", "int4"]
 
 _UNUSED = re.compile(r"tts\.model\.embed_tokens\.weight|.*\.rotary_emb\.inv_freq")
+_UNSPOKEN = re.compile(r"tts\..+|.*\.rotary_emb\.inv_freq")  # of 2.6: another speech model's
 _WEIGHT_NORM = re.compile(r"(.+\.weight)(?:_g|_v)|(.+)\.parametrizations\.weight\.original[01]")
 _QUANTIZED = re.compile(r"llm\.model\.layers\..*_proj\.weight")
 _SMALLER = {"bfloat16": 2.0, "int8": 1.0, "int4": 0.5 + 4 / 128}  # with a group's scale and zero
@@ -42,12 +44,13 @@ class MiniCPMO(nn.Module):
         super().__init__()
         self.config = config
         size = config.hidden_size
-        self.llm = Qwen3ForCausalLM(config.llm)
+        self.llm = _language_model(config.llm)
         self.vpm = VisionTower(config.vision)
         self.resampler = Resampler(config.num_queries, size, config.vision.hidden_size)
         self.apm = AudioTower(config.audio)
         self.audio_projection_layer = Projector(config.audio.d_model, size)
-        self.tts = SpeechModel(config.speech, size)
+        if config.talker is not None:
+            self.tts = SpeechModel(config.talker, size)
 
 
 PARTS: Final[dict[Part, tuple[str, ...]]] = {
@@ -76,16 +79,30 @@ def load(
     with torch.device("meta"):
         model = MiniCPMO(config)
     wanted = tuple(prefix for part in parts for prefix in PARTS[part])
-    load_into(model, weight_files(folder), device, dtype, wanted)
+    left_out = _UNUSED if config.talker else _UNSPOKEN
+    load_into(model, weight_files(folder), device, dtype, wanted, left_out)
     return with_rotary_tables(model, device)
 
 
 def with_rotary_tables(model: MiniCPMO, device: torch.device) -> MiniCPMO:
     """They are in no checkpoint, and those made on the meta device hold nothing."""
     config = model.config
-    model.llm.model.rotary_emb = Qwen3RotaryEmbedding(config.llm).to(device)
-    model.tts.model.rotary_emb = LlamaRotaryEmbedding(config.speech.backbone).to(device)
+    model.llm.model.rotary_emb = _rotary(config.llm).to(device)
+    if config.talker is not None:
+        model.tts.model.rotary_emb = LlamaRotaryEmbedding(config.talker.backbone).to(device)
     return model
+
+
+def _language_model(config: Qwen2Config | Qwen3Config) -> Qwen2ForCausalLM | Qwen3ForCausalLM:
+    if isinstance(config, Qwen2Config):
+        return Qwen2ForCausalLM(config)
+    return Qwen3ForCausalLM(config)
+
+
+def _rotary(config: Qwen2Config | Qwen3Config) -> nn.Module:
+    if isinstance(config, Qwen2Config):
+        return Qwen2RotaryEmbedding(config)
+    return Qwen3RotaryEmbedding(config)
 
 
 def load_into(
@@ -94,12 +111,14 @@ def load_into(
     device: torch.device,
     dtype: torch.dtype,
     prefixes: tuple[str, ...] = ("",),
+    left_out: re.Pattern[str] = _UNUSED,
 ) -> None:
     """Give a module built on the meta device its weights; see `load` for errors.
 
     Args:
         prefixes: of the tensors to be read; the others are checked by name and shape, and stay
             on the meta device.
+        left_out: names of tensors that may be there, and are not used.
     """
     every = {name: tensor.shape for name, tensor in module.state_dict().items()}
     wanted = {name: shape for name, shape in every.items() if name.startswith(prefixes)}
@@ -107,7 +126,7 @@ def load_into(
     found: dict[str, Tensor] = {}
     for name, tensor in _folded(_tensors(paths, device, prefixes)):
         if name not in every:
-            if _UNUSED.fullmatch(name):
+            if left_out.fullmatch(name):
                 continue
             raise AssetError(f"unexpected tensor {name} {list(tensor.shape)}", param=name)
         if tensor.shape != every[name]:

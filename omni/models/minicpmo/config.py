@@ -10,22 +10,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from transformers import LlamaConfig, Qwen3Config, SiglipVisionConfig, WhisperConfig
+from transformers import (
+    LlamaConfig,
+    Qwen2Config,
+    Qwen3Config,
+    SiglipVisionConfig,
+    WhisperConfig,
+)
 
 from omni.errors import ConfigError
 from omni.media.slicing import Slicing
 
-_Config = TypeVar("_Config", LlamaConfig, Qwen3Config, SiglipVisionConfig, WhisperConfig)
+_Config = TypeVar(
+    "_Config", LlamaConfig, Qwen2Config, Qwen3Config, SiglipVisionConfig, WhisperConfig
+)
 
 _LLM_FIELDS = (
     "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
-    "num_key_value_heads", "head_dim", "hidden_act", "max_position_embeddings", "rms_norm_eps",
-    "attention_bias",
+    "num_key_value_heads", "hidden_act", "max_position_embeddings", "rms_norm_eps",
 )  # fmt: skip
+_QWEN3_FIELDS = ("head_dim", "attention_bias")
+# What the class of 2.6 has where its file says nothing.
+_OLD_DEFAULTS = {
+    "query_num": 64, "audio_pool_step": 2, "audio_chunk_length": 1.0,
+    "drop_vision_last_layer": True, "slice_config": {"scale_resolution": 448, "patch_size": 14},
+}  # fmt: skip
 _SPEECH_FIELDS = (
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
     "num_key_value_heads", "max_position_embeddings",
 )  # fmt: skip
+NO_SPEECH = "its speech path is not supported yet: replies are text only"
 _SPEECH_ROPE_THETA = 10000.0
 _SPEECH_NORM_EPS = 1e-6
 
@@ -50,10 +64,10 @@ class SpeechConfig:
 @dataclass(frozen=True, slots=True, eq=False)
 class MiniCPMOConfig:
     version: str
-    llm: Qwen3Config
+    llm: Qwen2Config | Qwen3Config
     vision: SiglipVisionConfig
     audio: WhisperConfig
-    speech: SpeechConfig
+    talker: SpeechConfig | None  # 2.6 has another, which is left out
     num_queries: int
     slicing: Slicing
     audio_pool: int  # encoder positions to one LLM embedding
@@ -62,6 +76,13 @@ class MiniCPMOConfig:
     @property
     def hidden_size(self) -> int:
         return int(self.llm.hidden_size)
+
+    @property
+    def speech(self) -> SpeechConfig:
+        """Raises ConfigError if this version's speech path is not supported."""
+        if self.talker is None:
+            raise ConfigError(f"MiniCPM-o {self.version}: {NO_SPEECH}", param="version")
+        return self.talker
 
 
 def read_config(folder: Path) -> MiniCPMOConfig:
@@ -77,21 +98,24 @@ def read_config(folder: Path) -> MiniCPMOConfig:
 
 
 def parse_config(tree: Mapping[str, Any]) -> MiniCPMOConfig:
-    """Split the tree of a 4.5 `config.json`; see `read_config` for errors."""
+    """Split the tree of a `config.json` of 4.5 or 2.6; see `read_config` for errors."""
     version = str(tree.get("version", "unknown"))
-    if tree.get("model_type") != "minicpmo" or version != "4.5":
+    if tree.get("model_type") != "minicpmo" or version not in ("4.5", "2.6"):
         raise ConfigError(
-            f"this is {tree.get('model_type')} {version}; only minicpmo 4.5 is supported",
+            f"this is {tree.get('model_type')} {version}; minicpmo 4.5 and 2.6 are supported",
             param="version",
         )
+    is_old = version == "2.6"
+    if is_old:
+        tree = {**_OLD_DEFAULTS, **tree}
     try:
         slices = tree["slice_config"]
         return MiniCPMOConfig(
             version=version,
-            llm=_llm(tree),
+            llm=_old_llm(tree) if is_old else _llm(tree),
             vision=_vision(tree),
             audio=_sdpa(WhisperConfig(**_plain(tree["audio_config"]))),
-            speech=_speech(tree["tts_config"]),
+            talker=None if is_old else _speech(tree["tts_config"]),
             num_queries=tree["query_num"],
             slicing=Slicing(slices["scale_resolution"], slices["patch_size"]),
             audio_pool=tree["audio_pool_step"],
@@ -103,10 +127,18 @@ def parse_config(tree: Mapping[str, Any]) -> MiniCPMOConfig:
 
 
 def _llm(tree: Mapping[str, Any]) -> Qwen3Config:
-    rope = {"rope_type": "default", "rope_theta": float(tree["rope_theta"])}
-    rope |= tree.get("rope_scaling") or {}
+    fields = {name: tree[name] for name in (*_LLM_FIELDS, *_QWEN3_FIELDS)}
+    return _sdpa(Qwen3Config(**fields, rope_parameters=_rope(tree), tie_word_embeddings=False))
+
+
+def _old_llm(tree: Mapping[str, Any]) -> Qwen2Config:
     fields = {name: tree[name] for name in _LLM_FIELDS}
-    return _sdpa(Qwen3Config(**fields, rope_parameters=rope, tie_word_embeddings=False))
+    return _sdpa(Qwen2Config(**fields, rope_parameters=_rope(tree), tie_word_embeddings=False))
+
+
+def _rope(tree: Mapping[str, Any]) -> dict[str, Any]:
+    rope = {"rope_type": "default", "rope_theta": float(tree["rope_theta"])}
+    return rope | (tree.get("rope_scaling") or {})
 
 
 def _vision(tree: Mapping[str, Any]) -> SiglipVisionConfig:

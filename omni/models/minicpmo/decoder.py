@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from transformers import Qwen3ForCausalLM
+from transformers import Qwen2ForCausalLM, Qwen3ForCausalLM
 
 from omni.models.engine import Engine, Segment
 
@@ -61,14 +61,16 @@ def feed(engine: Engine, contexts: Sequence[Context], rows: Sequence[Tensor]) ->
 
 
 class LanguageModel:
-    """Qwen3 over a pool of contexts.
+    """Qwen3, or the Qwen2 of 2.6, over a pool of contexts.
 
     Args:
         num_contexts: sessions that can be open at once.
         context_tokens: rows each of them can hold.
     """
 
-    def __init__(self, model: Qwen3ForCausalLM, num_contexts: int, context_tokens: int) -> None:
+    def __init__(
+        self, model: Qwen2ForCausalLM | Qwen3ForCausalLM, num_contexts: int, context_tokens: int
+    ) -> None:
         self.head = model.lm_head
         self.table = model.model.embed_tokens
         self.engine = Engine(model.model, num_contexts, context_tokens)

@@ -18,7 +18,7 @@ _NEVER_SPOKEN = ":：；#“”‘’@*【】「」()（）[]&/$"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpecialIds:
-    """Ids by the strings in `STRINGS`."""
+    """Ids by the strings in `STRINGS`; -1 for one of `NEWER` that 2.6 does not know."""
 
     unk: int
     im_start: int
@@ -53,23 +53,31 @@ STRINGS = {
     "think": "<think>", "think_end": "</think>",
 }  # fmt: skip
 
+NEWER = ("chunk_eos", "chunk_tts_eos", "turn_eos", "tts_pad", "think", "think_end")
+
 
 class Tokens:
     """Text to ids and back.
 
     Args:
         folder: holds `tokenizer.json` and `tokenizer_config.json`.
+    version: of the checkpoint.
 
     Raises:
         AssetError: no tokenizer there, or a special token is missing (named).
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, version: str = "4.5") -> None:
         if not (folder / "tokenizer.json").is_file():
             raise AssetError(f"{folder} has no tokenizer.json", param="tokenizer.json")
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
         self.ids = SpecialIds(
-            **{f.name: self._special(STRINGS[f.name]) for f in fields(SpecialIds)}
+            **{
+                f.name: -1
+                if version == "2.6" and f.name in NEWER
+                else self._special(STRINGS[f.name])
+                for f in fields(SpecialIds)
+            }
         )
         self.bad_ids = tuple(self.tokenizer.init_kwargs.get("bad_token_ids", ()))
         self.special_ids = frozenset(self.tokenizer.all_special_ids)
@@ -109,8 +117,9 @@ class Tokens:
         """Ids of turn-based sampling. Like the released code, looks punctuation up as vocabulary
         strings: what is none is `<unk>`, which is forbidden with it, and ends a text."""
         to_id = self.tokenizer.convert_tokens_to_ids
-        unspoken = {to_id(mark) for mark in _NEVER_SPOKEN}
-        terminators = (self.ids.tts_eos, self.ids.im_end, to_id("</s>"))
+        unspoken = {to_id(mark) for mark in _NEVER_SPOKEN} - {None}
+        ends = (self.ids.tts_eos, self.ids.im_end, to_id("</s>"))
+        terminators = tuple(end for end in ends if end is not None)
         return TextIds(terminators, (*sorted(unspoken), *self.bad_ids))
 
     def _special(self, string: str) -> int:

@@ -14,7 +14,7 @@ from omni.media.pictures import PictureLimits
 from omni.models.minicpmo.brain import Ears, Eyes, Mind, Mouth, Room
 from omni.models.minicpmo.checkpoint import MiniCPMO, Part, free_bytes, load, needed_bytes
 from omni.models.minicpmo.cloning import Cloner
-from omni.models.minicpmo.config import read_config
+from omni.models.minicpmo.config import NO_SPEECH, MiniCPMOConfig, read_config
 from omni.models.minicpmo.quantized import load_quantized
 from omni.models.minicpmo.rounds import RowLimits
 from omni.models.minicpmo.sampling import Decision, TextRule
@@ -27,6 +27,7 @@ from omni.stages.base import Stage
 from omni.stages.minicpmo.answer import AnswerStage
 from omni.stages.minicpmo.hear import FULL_DUPLEX, HALF_DUPLEX, HearStage
 from omni.stages.minicpmo.see import SeeStage
+from omni.stages.minicpmo.silent import SilentStage
 from omni.stages.minicpmo.speak import Organs, SpeakStage
 from omni.stages.minicpmo.think import ThinkStage
 from omni.stages.minicpmo.voices import Voices
@@ -48,9 +49,25 @@ def checkpoint(config: OmniConfig) -> Path:
     raise ConfigError(f"the minicpm-o brain: {found}: {advice}", param="brain.checkpoint")
 
 
+def admit(config: OmniConfig) -> MiniCPMOConfig:
+    """The checkpoint's own config.
+
+    Raises:
+        ConfigError: there is no checkpoint, or it cannot be served as the settings say.
+    """
+    read = read_config(checkpoint(config))
+    if read.talker is None and config.brain.duplex.mode == "full":
+        raise ConfigError(
+            f"MiniCPM-o {read.version} has no full duplex: serve it with --config minicpm-o-half; "
+            + NO_SPEECH,
+            param="brain.duplex.mode",
+        )
+    return read
+
+
 def minicpmo_stage(config: OmniConfig, name: Part) -> Stage:
     """One stage, not loaded yet. Raises ConfigError as `checkpoint` does."""
-    checkpoint(config)
+    read = admit(config)
     duplex, see = config.brain.duplex, config.brain.see
     voices = Voices(duplex.voices, duplex.clip_s)
     is_half = duplex.mode == "half"
@@ -66,6 +83,8 @@ def minicpmo_stage(config: OmniConfig, name: Part) -> Stage:
             if is_half:
                 return AnswerStage(lambda: _mind(config), half_duplex_rule(config), voices)
             return ThinkStage(lambda: _mind(config), duplex_rule(config), voices)
+        case "speak" if read.talker is None:
+            return SilentStage()
         case "speak":
             rule, half = duplex_rule(config), half_duplex_rule(config)
             return SpeakStage(lambda: _organs(config), rule, voices, duplex.cushion_ms, half)
@@ -188,7 +207,9 @@ def _room(config: OmniConfig) -> Room:
 
 
 def _mind(config: OmniConfig) -> Mind:
-    return Mind(_model(config, "think"), Tokens(checkpoint(config)), _room(config))
+    return Mind(
+        _model(config, "think"), Tokens(checkpoint(config), admit(config).version), _room(config)
+    )
 
 
 def _organs(config: OmniConfig) -> Organs:
