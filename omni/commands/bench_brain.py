@@ -6,6 +6,7 @@ are laid out; what is measured, and how, is `omni.evaluation.units`.
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,7 +24,10 @@ from omni.models.minicpmo.brain import Brain, Room
 from omni.models.minicpmo.checkpoint import load as load_checkpoint
 from omni.models.minicpmo.config import read_config
 from omni.models.minicpmo.hift import seeded_noise
+from omni.models.minicpmo.memory import GIB, needs
 from omni.models.minicpmo.random_weights import (
+    CODES_A_SECOND,
+    PROMPT_S,
     official,
     placeholder_tokens,
     random_model,
@@ -36,7 +40,6 @@ from omni.models.minicpmo.tokens import Tokens
 
 IN_TIME_MS: Final = 800  # a unit that takes no longer leaves room for the next
 PICTURE_PIXELS: Final = 448
-GIB: Final = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,6 +129,13 @@ def _brain(args: argparse.Namespace, device: torch.device, num_sessions: int) ->
     else:
         config, dims = read_config(folder), read_dims(folder / "token2wav")
         tokens = Tokens(folder)
+    needed = needs(config, dims, dtype, room, PROMPT_S * CODES_A_SECOND * dims.encoder.stride)
+    print(
+        f"{needed.num_weights / 1e9:.2f} billion weights with the vocoder, {needed.weights_bytes / GIB:.2f} GiB; "
+        f"{num_sessions} sessions, up to {needed.sessions_bytes / GIB:.2f} GiB",
+        file=sys.stderr,
+    )
+    needed.check(device)
     if args.random_weights:
         model, vocoder = random_model(config, device, dtype), random_token2wav(dims, device)
     else:
@@ -169,14 +179,12 @@ def _show(report: dict[str, Any], audio: Sequence[Row], both: Sequence[Row]) -> 
         "ms, p50 (p95)"
     )
     for title, rows in (("audio", audio), ("audio and a frame", both)):
-        stages = list(rows[0].stages_ms)
-        table = Table("sessions", "unit", *stages, "tokens/s", "codes/s", "GiB", title=title)
-        for row in rows:
-            table.add_row(
-                str(row.sessions),
-                f"{row.unit_p50_ms} ({row.unit_p95_ms})",
-                *("{} ({})".format(*row.stages_ms[name]) for name in stages),
-                *map(str, (row.tokens_per_s, row.codes_per_s, row.memory_gib)),
-            )
+        table = Table("sessions", *(str(row.sessions) for row in rows), title=title)
+        table.add_row("unit", *(f"{row.unit_p50_ms} ({row.unit_p95_ms})" for row in rows))
+        for name in rows[0].stages_ms:
+            table.add_row(name, *("{} ({})".format(*row.stages_ms[name]) for row in rows))
+        table.add_row("tokens/s", *(str(row.tokens_per_s) for row in rows))
+        table.add_row("codes/s", *(str(row.codes_per_s) for row in rows))
+        table.add_row("GiB", *(str(row.memory_gib) for row in rows))
         console.print(table)
     console.print(f"most sessions with p95 ≤ {IN_TIME_MS} ms: {report['most_sessions']}")

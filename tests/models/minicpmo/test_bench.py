@@ -8,11 +8,19 @@ import torch
 
 from omni.cli import main
 from omni.evaluation.units import Load, run_load
-from omni.models.minicpmo.brain import Brain
+from omni.models.minicpmo.brain import Brain, Room
 from omni.models.minicpmo.checkpoint import MiniCPMO
 from omni.models.minicpmo.config import read_config
+from omni.models.minicpmo.memory import needs
 from omni.models.minicpmo.parity.bench import StubStream
-from omni.models.minicpmo.random_weights import official, placeholder_tokens, random_model
+from omni.models.minicpmo.random_weights import (
+    official,
+    placeholder_tokens,
+    random_model,
+    random_token2wav,
+)
+from omni.models.minicpmo.token2wav_files import read_dims
+from omni.models.minicpmo.tokens import Tokens
 from tests.models.minicpmo.conftest import PACK
 
 PICTURE = np.zeros((448, 448, 3), np.uint8)
@@ -56,6 +64,44 @@ def test_the_official_sizes_are_those_of_the_release() -> None:
     )
     assert dims.dit.depth == 16
     assert placeholder_tokens().encode("<unit><|listen|>") != []
+
+
+def test_the_memory_is_told_before_anything_is_built(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("omni.models.minicpmo.memory.free_bytes", lambda _: 24 << 30)
+    monkeypatch.setattr("omni.commands.bench_brain.random_model", built)
+    command = ["bench", "minicpm-o", "--random-weights", "--device", "cpu", "--sessions", "4"]
+    assert main(command) == 2
+    told = capsys.readouterr().err
+    assert "billion weights" in told
+    assert "cpu has 24.0 GiB free" in told
+
+
+def built(*_: object) -> None:
+    raise AssertionError("there was no memory for this")
+
+
+def test_what_is_needed_is_what_is_taken() -> None:
+    """Weights and contexts of the tiny checkpoint, byte by byte; of the official sizes, in all."""
+    config, dims = read_config(PACK), read_dims(PACK / "token2wav")
+    cpu, room = torch.device("cpu"), Room(num_sessions=3, context_tokens=99, speech_tokens=50)
+    model, vocoder = random_model(config, cpu, torch.float32), random_token2wav(dims, cpu)
+    brain = Brain(model, Tokens(PACK), vocoder, room)
+    weights = [*model.state_dict().values()]
+    weights += [*vocoder.flow.state_dict().values(), *vocoder.hift.state_dict().values()]
+    found = needs(config, dims, torch.float32, room, prompt_frames=50)
+    assert found.weights_bytes == sum(tensor.nbytes for tensor in weights)
+    rows = sum(
+        2 * pool.keys[..., :-1, :].nbytes
+        for pool in (brain.llm.engine.pool, brain.talker.engine.pool)
+    )
+    others = 3 * (brain.ear.session_bytes + vocoder.session_bytes(50))
+    assert found.sessions_bytes == rows + others
+    official_needs = needs(*official(), torch.bfloat16, Room(1, 4096), prompt_frames=250)
+    assert official_needs.num_weights == pytest.approx(9.5e9, rel=0.02)
+    assert official_needs.weights_bytes == pytest.approx(19.4e9, rel=0.01)
+    assert 1.1e9 < official_needs.sessions_bytes < 1.4e9
 
 
 def test_random_weights_compute_numbers() -> None:
