@@ -131,8 +131,9 @@ def _brain(args: argparse.Namespace, device: torch.device, num_sessions: int) ->
         tokens = Tokens(folder)
     needed = needs(config, dims, dtype, room, PROMPT_S * CODES_A_SECOND * dims.encoder.stride)
     print(
-        f"{needed.num_weights / 1e9:.2f} billion weights with the vocoder, {needed.weights_bytes / GIB:.2f} GiB; "
-        f"{num_sessions} sessions, up to {needed.sessions_bytes / GIB:.2f} GiB",
+        f"{needed.num_weights / 1e9:.2f} billion weights with the vocoder's: "
+        f"{needed.weights_bytes / GIB:.2f} GiB; {num_sessions} sessions: up to "
+        f"{needed.sessions_bytes / GIB:.2f} GiB",
         file=sys.stderr,
     )
     needed.check(device)
