@@ -2,20 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from PIL import Image
 
 from omni.config import OmniConfig
 from omni.models.minicpmo.tokens import Tokens
 from omni.models.minicpmo.turns import Frame, Manner, Unit
+from omni.stages.minicpmo.answer import CLONE
 from omni.stages.minicpmo.captions import Captions
 from omni.types import Chunk, Fence, Speech, StageReport, Token
 from omni.units import Respond, TakeBack, TurnPart, TurnRead, UnitPictures, UnitSound
 from tests.models.minicpmo.one_piece import OnePiece
-from tests.stages.minicpmo.flow import PACK, Flow, second, tiny
+from tests.stages.minicpmo.flow import PACK, Flow, recording, second, tiny
 
 HALF = ("brain.duplex.mode=half", "brain.duplex.half.max_thoughts=12")
 
@@ -223,3 +226,16 @@ def test_words_are_laid_over_the_codes_that_were_made_for_them() -> None:
     captions.add("你好吗朋友", 50, 75)
     assert captions.take(60) == "你好"
     assert captions.take(75) == "吗朋友"
+
+
+def test_a_voice_is_heard_before_the_instructions(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "anna.wav", recording()[:48000], 16000)
+    flow = Flow(tiny(*HALF, f"brain.duplex.voices={tmp_path}"), ("hear", "think"))
+    rows = {}
+    for voice in ("anna", ""):
+        flow.open("s", voice=voice)
+        [read] = [c for c in flow.run(heard("s", 0, 0)) if isinstance(c, TurnRead)]
+        rows[voice] = read.context_tokens
+        flow.close("s")
+    opening = Tokens(PACK).encode(f"{CLONE}<|audio_start|><|audio_end|>")
+    assert rows["anna"] - rows[""] == 3 * 10 + len(opening)
