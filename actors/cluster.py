@@ -111,8 +111,10 @@ class Cluster:
         """Raises StageError if there is no cluster at `address`."""
         if ray.is_initialized():
             return cls(is_ours=False, is_spread=address is not None)
-        # Ray reads its switches when its first process starts; it has no arguments for these two.
+        # Ray reads its switches when its first process starts; it has no arguments for these.
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        # Stages know their own priority; Ray would put all of them behind everything else.
+        os.environ[ray_constants.RAY_WORKER_NICENESS] = "0"
         # Off, as on macOS, Ray's ports are on loopback alone; on, they are on every address.
         ray_constants.ENABLE_RAY_CLUSTER = address is not None
         options: dict[str, Any] = {"address": address or "local", "logging_level": logging.ERROR}

@@ -222,6 +222,14 @@ class Speech(Chunk):
     is_last: bool = False
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Voicing(Chunk):
+    """A clause that is waited for is being turned into sound (`is_begun`), or no longer."""
+
+    response_id: str
+    is_begun: bool
+
+
 # ---- about the stages themselves
 
 
@@ -254,6 +262,7 @@ DESTINATIONS: Final[dict[type[Chunk], tuple[Receiver, ...]]] = {
     Called: ("gateway",),
     Say: ("speak",),
     Speech: ("gateway",),
+    Voicing: ("think",),
     Fence: STAGES,
     StageReport: ("gateway",),
     units.BeginContext: ("hear", "think", "speak"),
@@ -273,7 +282,7 @@ DESTINATIONS: Final[dict[type[Chunk], tuple[Receiver, ...]]] = {
 """Who receives what: the whole wiring of the pipeline, the same for every runtime."""
 
 REPLY_CHUNKS: Final = (
-    Prompt, Token, Called, Say, Speech, units.UnitWords, units.Respond, units.AnswerWords,
+    Prompt, Token, Called, Say, Speech, Voicing, units.UnitWords, units.Respond, units.AnswerWords,
 )  # fmt: skip
 """The chunks that a raised epoch makes stale."""
 

@@ -8,7 +8,10 @@ import re
 
 MIN_WORDS = 2  # a shorter clause would be over before the next one is ready
 LATER_PAUSE_WORDS = 4  # cut at every comma, speech sounds chopped; only the first clause is urgent
-GROWTH = 2  # a clause is written and spoken while the one before, half as long, is heard
+# Words that are heard while one is written and turned into sound, on two cores, with a margin. A
+# clause may be so long that it is ready when those before it have been heard.
+PACE = 1.4
+LATER_WORDS = 4  # shorter ones sound chopped
 STRETCH_WORDS = 3  # how far past its limit a clause may run rather than break a name or a phrase
 _ABBREVIATION = re.compile(
     r"dr|mrs?|ms|prof|st|jr|sr|vs|e\.g|i\.e|no|fig|gen|col|lt|sgt|capt|rev|hon|gov|sen|rep|mt"
@@ -32,13 +35,15 @@ class ClauseSplitter:
 
     Args:
         first_clause_words: words after which the first clause may end without punctuation.
-        clause_words: the same for the later ones, which come to it by doubling.
+        clause_words: the same for the later ones, which come to it by and by.
     """
 
     def __init__(self, first_clause_words: int, clause_words: int) -> None:
-        self._limit = max(1, first_clause_words)
+        self._limit = self._first_limit = max(1, first_clause_words)
         self._later_limit = max(1, clause_words)
+        self._stretch = STRETCH_WORDS
         self._pause_words = MIN_WORDS
+        self._lead: float | None = None  # words heard while the next clause is made, at PACE
         self._pending = ""
 
     def feed(self, delta: str) -> list[str]:
@@ -48,8 +53,7 @@ class ClauseSplitter:
         while cut := self._cut():
             clauses.append(self._pending[:cut])
             self._pending = self._pending[cut:]
-            self._limit = min(self._later_limit, GROWTH * self._limit)
-            self._pause_words = LATER_PAUSE_WORDS
+            self._allow(len(clauses[-1].split()))
         return clauses
 
     def finish(self) -> list[str]:
@@ -57,25 +61,39 @@ class ClauseSplitter:
         rest, self._pending = self._pending, ""
         return [rest] if rest else []
 
+    def _allow(self, num_words: int) -> None:
+        """Set the limits of the next clause, now that one of so many words was cut."""
+        spent = 0 if self._lead is None else num_words  # the first one is waited for in silence
+        self._lead = (self._lead or 0) - spent + PACE * num_words
+        least = max(self._first_limit, LATER_WORDS)
+        self._limit = min(self._later_limit, max(least, int(self._lead)))
+        self._stretch = min(STRETCH_WORDS, self._limit // 3)
+        self._pause_words = LATER_PAUSE_WORDS
+
     def _cut(self) -> int:
         """Where the pending text can be cut; 0 while there is no such place."""
         num_words, start = 0, len(self._pending) - len(self._pending.lstrip())
+        long_enough = 0  # a place to cut at, unless the sentence ends with the next word
         for gap in _GAP.finditer(self._pending, start):
             num_words += 1
             word = self._pending[start : gap.start()]
             start = gap.end()
             if _held(self._pending[:start]):
                 continue
-            if self._may_end(num_words, word, gap[0], self._pending[start]):
+            is_end = num_words >= MIN_WORDS and (_ends_sentence(word) or "\n" in gap[0])
+            is_pause = word.rstrip(_CLOSERS).endswith(_PAUSE)
+            if is_end or (num_words >= self._pause_words and is_pause):
                 return start
+            if long_enough:
+                return long_enough
+            if self._is_long(num_words, word, self._pending[start]):
+                if self._lead is None:  # the first one is in a hurry
+                    return start
+                long_enough = start
         return 0
 
-    def _may_end(self, num_words: int, word: str, gap: str, following: str) -> bool:
-        if num_words >= MIN_WORDS and (_ends_sentence(word) or "\n" in gap):
-            return True
-        if num_words >= self._pause_words and word.rstrip(_CLOSERS).endswith(_PAUSE):
-            return True
-        if num_words >= self._limit + STRETCH_WORDS:
+    def _is_long(self, num_words: int, word: str, following: str) -> bool:
+        if num_words >= self._limit + self._stretch:
             return True
         return num_words >= self._limit and not _leans(word, following)
 

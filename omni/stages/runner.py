@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from omni.channel import Channel, Closed, Limit
 from omni.stages.base import InstantStage, Stage
+from omni.stages.priority import give_way
 from omni.types import (
     REPLY_CHUNKS,
     Activity,
@@ -63,7 +64,8 @@ class StageRunner:
 
     async def start(self) -> None:
         """Load the model, then begin to serve."""
-        await asyncio.get_running_loop().run_in_executor(self._worker, self.stage.load)
+        await self._on_worker(give_way, self.stage.name)
+        await self._on_worker(self.stage.load)
         self._task = asyncio.create_task(self._serve(), name=f"stage-{self.stage.name}")
 
     async def stop(self) -> None:

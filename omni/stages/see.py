@@ -2,12 +2,10 @@
 
 Hides what is worth looking at. Laws: a picture like the last one costs its thumbnail and says
 nothing; one that was asked for is always answered; of the others only a session's latest waits,
-and it waits while the budget is spent; nothing here runs at the priority of the voice.
+and it waits while the budget is spent.
 """
 
 import logging
-import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +19,6 @@ from omni.types import Chunk, PictureChunk, Pixels, Seen, StageName, StageReport
 
 log = logging.getLogger(__name__)
 
-NICENESS: Final = 10
 BURST_S: Final = 0.5  # of the core, saved up while nothing is to be seen
 REST_S: Final = 0.02  # while over budget, so that new pictures and closings get through
 CUT: Final = 60.0  # change, in grey levels, that makes it another scene
@@ -102,8 +99,6 @@ class SeeStage:
         self._eyes: dict[str, _Eye] = {}
 
     def load(self) -> None:
-        if sys.platform == "linux":  # where a thread has a priority of its own
-            os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
         self._looker = self._make_looker()
 
     def open(self, session_id: str) -> None:

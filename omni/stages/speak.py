@@ -1,7 +1,8 @@
 """Text into speech, clause by clause, ahead of what is being heard.
 
 Hides where a reply is cut into clauses and how spoken words are matched to written ones. Laws: the
-`text` of a reply's speech, joined, is the reply; the session that is silent longest is served next.
+`text` of a reply's speech, joined, is the reply; the session that is silent longest is served next;
+the writer is told when a clause is being waited for.
 """
 
 from collections import deque
@@ -22,10 +23,12 @@ from omni.types import (
     SpeechOptions,
     StageName,
     Token,
+    Voicing,
     Word,
     frozen_array,
 )
 
+URGENT_CLAUSES = 3  # of a reply; what has been heard by then covers the rest
 LANGUAGES = {
     "a": "en",
     "b": "en",
@@ -70,6 +73,17 @@ class _Reply:
     clauses: deque[str] = field(default_factory=deque)
     is_written: bool = False
     num_pieces: int = 0
+    is_announced: bool = False  # the next piece, to the writer
+
+    @property
+    def is_urgent(self) -> bool:
+        """Silence waits for the next clause, or would if it were late."""
+        return self.num_pieces < URGENT_CLAUSES and bool(self.clauses)
+
+    def voicing(self, *, is_begun: bool) -> Voicing:
+        self.is_announced = is_begun
+        head = self.head
+        return Voicing(head.session_id, head.epoch, head.unit_index, self.response_id, is_begun)
 
     def pause(self) -> None:
         """Nothing more is written for a while: what there is can be said."""
@@ -120,10 +134,14 @@ class SpeakStage:
         if not due:
             return []
         reply = min(due, key=lambda r: r.num_pieces)
-        piece = self._speak(reply)
+        if reply.is_urgent and not reply.is_announced:
+            return [reply.voicing(is_begun=True)]  # and so the writer leaves the cores to the voice
+        out: list[Chunk] = [piece := self._speak(reply)]
+        if reply.is_announced:
+            out.append(reply.voicing(is_begun=False))
         if piece.is_last:
             del self._replies[reply.head.session_id]
-        return [piece]
+        return out
 
     def _add(self, chunk: Say | Token, speech: SpeechOptions, text: str, is_last: bool) -> None:
         reply = self._replies.get(chunk.session_id)

@@ -6,6 +6,7 @@ the last words are left. Law: a reply depends on its prompt alone, never on what
 
 import json
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -14,9 +15,25 @@ from omni.dialog.tdm import Group, Multiplexer
 from omni.errors import OmniError, StageError
 from omni.models.core import Core, Failure, Request, Step
 from omni.stages.tool_writing import ToolWriting
-from omni.types import Called, Chunk, Fence, Heard, Prompt, Seen, StageName, StageReport, Token
+from omni.types import (
+    Called,
+    Chunk,
+    Fence,
+    Heard,
+    Prompt,
+    Seen,
+    StageName,
+    StageReport,
+    Token,
+    Voicing,
+)
 
 log = logging.getLogger(__name__)
+
+# While a voice makes a clause that is waited for, nothing is written: on few cores the two would
+# hinder each other. No longer than this, for the voice may have died.
+YIELD_S = 0.6
+REST_S = 0.005
 
 
 @dataclass(slots=True, eq=False)
@@ -45,6 +62,7 @@ class ThinkStage:
     def __init__(self, make_core: Callable[[], Core]) -> None:
         self._make_core = make_core
         self._contexts: dict[str, _Context] = {}
+        self._voiced_until: dict[str, float] = {}  # by session, time.monotonic()
 
     def load(self) -> None:
         self._core = self._make_core()
@@ -53,6 +71,7 @@ class ThinkStage:
         self._contexts[session_id] = _Context()
 
     def close(self, session_id: str) -> None:
+        self._voiced_until.pop(session_id, None)
         if self._contexts.pop(session_id, None):
             self._core.forget(session_id)
 
@@ -68,7 +87,9 @@ class ThinkStage:
                 log.warning("prompt refused", extra={"session": chunk.session_id})
                 self._contexts[chunk.session_id].prompt = None
                 out.append(_failed(chunk, error))
-        if self._core.has_work():
+        if any(until > time.monotonic() for until in self._voiced_until.values()):
+            time.sleep(REST_S)
+        elif self._core.has_work():
             for step in self._core.step():
                 context = self._contexts[step.session_id]
                 if isinstance(step, Failure):
@@ -78,7 +99,11 @@ class ThinkStage:
         return out
 
     def _accept(self, context: _Context, chunk: Chunk) -> None:
+        if isinstance(chunk, Fence | Prompt | Voicing):
+            self._voiced_until.pop(chunk.session_id, None)
         match chunk:
+            case Voicing(is_begun=True):
+                self._voiced_until[chunk.session_id] = time.monotonic() + YIELD_S
             case Fence():
                 self._core.cancel(chunk.session_id)
                 if context.prompt:  # how much of it was heard is known with the next prompt

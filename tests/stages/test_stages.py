@@ -16,7 +16,7 @@ from omni.dialog.clauses import ClauseSplitter
 from omni.errors import StageError
 from omni.models.core import Request, Step
 from omni.stages.hear import HearStage
-from omni.stages.speak import SpeakStage
+from omni.stages.speak import URGENT_CLAUSES, SpeakStage
 from omni.stages.think import ThinkStage
 from omni.types import (
     Chunk,
@@ -30,6 +30,7 @@ from omni.types import (
     SpeechOptions,
     StageReport,
     Token,
+    Voicing,
 )
 
 VOICE = SpeechOptions("af_heart")
@@ -268,9 +269,33 @@ def test_the_first_clause_is_spoken_while_the_rest_is_written() -> None:
 def test_the_session_that_has_heard_least_comes_first() -> None:
     stage, _ = speaking()
     long = "One, two. Three, four. Five, six. Seven, eight."
-    stage.step(tokens(long))
-    out = stage.step(tokens("Hello there.", session_id="t"))
-    assert [chunk.session_id for chunk in out] == ["t"]
+    first = stage.step(tokens(long)) + stage.step([])
+    assert isinstance(first[1], Speech)
+    out = stage.step(tokens("Hello there.", session_id="t")) + stage.step([])
+    assert {chunk.session_id for chunk in out} == {"t"}
+    assert any(isinstance(chunk, Speech) for chunk in out)
+
+
+def test_the_writer_is_told_while_a_clause_is_waited_for() -> None:
+    stage, _ = speaking()
+    out = drain(stage, *tokens("One, two. Three, four. Five, six. Seven, eight."))
+    told = [c.is_begun if isinstance(c, Voicing) else "speech" for c in out]
+    assert told == [*([True, "speech", False] * URGENT_CLAUSES), *["speech"] * 2]
+
+
+def test_nothing_is_written_while_a_clause_is_waited_for() -> None:
+    stage, _ = thinking("s", "t")
+    stage.step([prompt("one two three")])
+    assert stage.step([Voicing("t", 0, 0, "q", is_begun=True)]) == []
+    assert stage.has_work()
+    assert len(stage.step([Voicing("t", 0, 0, "q", is_begun=False)])) == 1
+    stage.step([Voicing("s", 0, 0, "r", is_begun=True)])
+    assert drain(stage, prompt("four"))
+
+
+def test_a_voice_that_died_does_not_silence_the_writer() -> None:
+    stage, _ = thinking("s")
+    assert drain(stage, prompt("one"), Voicing("s", 0, 0, "r", is_begun=True))
 
 
 def test_a_fence_drops_what_was_not_spoken_yet() -> None:

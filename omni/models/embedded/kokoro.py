@@ -161,6 +161,8 @@ def _session(model: bytes, num_threads: int) -> ort.InferenceSession:
     options.inter_op_num_threads = 1
     # Threads that spin for work take the cores that the recogniser and the LLM need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Small shares, taken when free: a thread whose core is taken away does not hold up the other.
+    options.add_session_config_entry("session.dynamic_block_base", "4")
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
