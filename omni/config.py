@@ -206,7 +206,7 @@ class ThinkConfig(Section):
 class SpeakConfig(Section):
     voice: str = Field("af_heart", description="a name under kokoro/voices in `files`")
     speed: float = Field(1.0, ge=0.25, le=1.5, description="1 is the voice's own pace")
-    num_threads: int = Field(2, description="the writer gives way while a clause is made")
+    num_threads: int = Field(2, description="the core waits while a clause is made")
     first_clause_words: int = Field(3, description="words after which the first clause may end")
     clause_words: int = Field(14, description="later clauses are at most about this long")
 

@@ -10,8 +10,7 @@ from typing import Final
 from omni.types import StageName
 
 LOWEST: Final = 19  # niceness
-# Words are written faster than they are said, and a clause is waited for; eyes come last.
-STEPS_BACK: Final[dict[StageName, int]] = {"think": 10, "see": 14}
+STEPS_BACK: Final[dict[StageName, int]] = {"see": 10}  # speech always comes first
 
 
 def give_way(stage: StageName) -> None:

@@ -28,8 +28,8 @@ def niceness_after(*stages: StageName) -> list[int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
-def test_the_writer_and_the_eyes_stand_behind_the_voice() -> None:
+def test_the_eyes_stand_behind_all_others() -> None:
     for stage in ("vad", "hear", "speak", "think", "see"):
         before, after = niceness_after(stage)
         assert after == min(LOWEST, before + STEPS_BACK.get(stage, 0))
-    assert niceness_after("think", "think", "see", "vad")[-1] == LOWEST
+    assert niceness_after("see", "see", "speak")[-1] == LOWEST
