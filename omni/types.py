@@ -57,8 +57,7 @@ class PictureChunk(Chunk):
     """One picture, still encoded (JPEG, PNG or WebP): decoding is the see stage's work.
 
     `is_asked`: somebody waits for what it shows, so it is looked at closely and always answered;
-    otherwise the eyes may pass over it.
-    """
+    otherwise the eyes may pass over it."""
 
     picture_id: str
     encoded: bytes
@@ -211,8 +210,7 @@ class Speech(Chunk):
     """A run of the reply's sound at 24 kHz, and the piece of the reply's text that it speaks.
 
     `text` pieces of a response joined in order are its text so far, white space included: what was
-    heard can be cut from it to the word. `words` are those of `text`, timed from its start.
-    """
+    heard can be cut from it to the word. `words` are those of `text`, timed from its start."""
 
     response_id: str
     index: int
@@ -226,7 +224,6 @@ class Speech(Chunk):
 class Voicing(Chunk):
     """A clause that is waited for is being turned into sound (`is_begun`), or no longer."""
 
-    response_id: str
     is_begun: bool
 
 

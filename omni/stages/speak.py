@@ -83,7 +83,7 @@ class _Reply:
     def voicing(self, *, is_begun: bool) -> Voicing:
         self.is_announced = is_begun
         head = self.head
-        return Voicing(head.session_id, head.epoch, head.unit_index, self.response_id, is_begun)
+        return Voicing(head.session_id, head.epoch, head.unit_index, is_begun)
 
     def pause(self) -> None:
         """Nothing more is written for a while: what there is can be said."""

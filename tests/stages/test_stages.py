@@ -286,16 +286,16 @@ def test_the_writer_is_told_while_a_clause_is_waited_for() -> None:
 def test_nothing_is_written_while_a_clause_is_waited_for() -> None:
     stage, _ = thinking("s", "t")
     stage.step([prompt("one two three")])
-    assert stage.step([Voicing("t", 0, 0, "q", is_begun=True)]) == []
+    assert stage.step([Voicing("t", 0, 0, is_begun=True)]) == []
     assert stage.has_work()
-    assert len(stage.step([Voicing("t", 0, 0, "q", is_begun=False)])) == 1
-    stage.step([Voicing("s", 0, 0, "r", is_begun=True)])
+    assert len(stage.step([Voicing("t", 0, 0, is_begun=False)])) == 1
+    stage.step([Voicing("s", 0, 0, is_begun=True)])
     assert drain(stage, prompt("four"))
 
 
 def test_a_voice_that_died_does_not_silence_the_writer() -> None:
     stage, _ = thinking("s")
-    assert drain(stage, prompt("one"), Voicing("s", 0, 0, "r", is_begun=True))
+    assert drain(stage, prompt("one"), Voicing("s", 0, 0, is_begun=True))
 
 
 def test_a_fence_drops_what_was_not_spoken_yet() -> None:
