@@ -280,7 +280,7 @@ def test_the_writer_is_told_while_a_clause_is_waited_for() -> None:
     stage, _ = speaking()
     out = drain(stage, *tokens("One, two. Three, four. Five, six. Seven, eight."))
     told = [c.is_begun if isinstance(c, Voicing) else "speech" for c in out]
-    assert told == [*([True, "speech", False] * URGENT_CLAUSES), *["speech"] * 2]
+    assert told == [*([True, "speech", False] * URGENT_CLAUSES), "speech"]
 
 
 def test_nothing_is_written_while_a_clause_is_waited_for() -> None:
@@ -318,8 +318,7 @@ def test_what_is_owed_is_said_and_then_the_reply_goes_on() -> None:
 )
 def test_written_words_get_the_times_of_spoken_ones(text: str, ends_ms: list[int]) -> None:
     stage, voice = speaking()
-    (piece,) = drain(stage, *tokens(text))
-    assert isinstance(piece, Speech)
+    (piece,) = [c for c in drain(stage, *tokens(text)) if isinstance(c, Speech)]
     assert [word.text for word in piece.words] == text.split()
     assert [word.end_ms for word in piece.words] == ends_ms, voice.said
 
