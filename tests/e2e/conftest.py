@@ -38,6 +38,7 @@ DUPLEX = (
     "brain.duplex.listen_scale=0.5",
     "brain.duplex.unit_tokens=6",  # enough to say something, and quickly done
 )
+STUB = ("--config", "stub", "--runtime", "local", "--set=server.max_sessions=64")
 MICROPHONE_RATE_HZ = 48000
 LEAD_S = 12
 READY_S = 600
@@ -127,10 +128,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     made.stop()
 
 
-@pytest.fixture
-def stub_server(tmp_path: Path) -> Iterator[Server]:
+@pytest.fixture(scope="session")
+def stub_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server without models, for what concerns the page alone."""
-    made = new_server(tmp_path, "--config", "stub", "--runtime", "local")
+    made = new_server(tmp_path_factory.mktemp("stub"), *STUB)
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def mortal_server(tmp_path: Path) -> Iterator[Server]:
+    """The same for one test, which may end it."""
+    made = new_server(tmp_path, *STUB)
     made.start()
     yield made
     made.stop()

@@ -33,7 +33,7 @@ def test_talking_over_a_reply_stops_it_for_good(open_page, server, recognise, wo
     assert word_error_rate("Have you ever been in a dangerous situation?", second) <= 0.2
     answer = page.await_state(page.turn("assistant", 2), "done")
     page.await_phase("listening")
-    page.page.wait_for_timeout(500)
+    page.page.wait_for_timeout(2000)
 
     heard = page.recording()
     phases = [name for name, _ in heard.phases]

@@ -128,13 +128,13 @@ def test_a_guarded_server_is_shown_the_key(open_page, stub_server):
     page.await_phase("listening")
 
 
-def test_it_comes_back_when_the_server_does(open_page, stub_server):
-    page = open_page(stub_server)
+def test_it_comes_back_when_the_server_does(open_page, mortal_server):
+    page = open_page(mortal_server)
     page.write("Remember the blue door.")
     page.await_state(page.turn("assistant", 1), "done")
-    stub_server.stop(signal.SIGKILL)
+    mortal_server.stop(signal.SIGKILL)
     page.page.get_by_role("button", name="Connect again").wait_for()
-    stub_server.start()
+    mortal_server.start()
     page.page.get_by_role("button", name="Connect again").click()
     page.await_phase("listening")
     page.write("And now?")

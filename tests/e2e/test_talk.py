@@ -19,7 +19,7 @@ def test_a_spoken_question_is_shown_and_answered_by_voice(
     page.await_phase("speaking")
     reply = page.await_state(page.turn("assistant", 1), "done")
     page.await_phase("listening")
-    page.page.wait_for_timeout(500)  # the last of it is still in the browser's buffer
+    page.page.wait_for_timeout(2000)  # the last of it is still in the browser's buffer
 
     heard = page.recording()
     spoken_ms = heard.times_of("speaking")[0]
