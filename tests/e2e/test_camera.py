@@ -154,9 +154,7 @@ def test_it_is_off_until_it_is_turned_on(open_page, stub_server, tmp_path):
 def test_a_still_scene_is_looked_at_seldom(open_page, stub_server, tmp_path):
     page = open_page(stub_server, camera=film(tmp_path / "cat.y4m", shown("cat.png", 5)))
     switch_on(page)
-    assert (
-        min(gaps_ms(stills(page, 3))) >= 4000
-    )  # less than five: the first may be late
+    assert min(gaps_ms(stills(page, 3))) >= 4000  # less than five: the first may be late
 
 
 def test_a_moving_one_often_and_never_in_more_than_a_message_holds(
