@@ -13,6 +13,7 @@ from omni.dialog.lexicon import Remark, words_of
 Verdict = Literal["undecided", "tolerate", "dismiss", "interrupt"]
 """`tolerate`: speak on, lowered, and listen on. `dismiss`: it was nothing."""
 
+NOISE_MS: Final = 900  # the recogniser may find no words in the first part of a sentence
 MIN_ECHO_WORDS: Final = 3  # fewer may be the user's own, even if we have just said them
 ECHO_SHARE: Final = 0.8  # of the words heard
 
@@ -44,9 +45,7 @@ def judge(evidence: Evidence, config: OverlapConfig) -> Verdict:
     if evidence.is_quiet:  # not meant for us, unless it is nothing but a plea to stop
         return "interrupt" if meaning == "stop" and num_words <= config.max_words + 1 else nothing
     if meaning == "nothing":
-        # In the first part of a word, the recogniser may find none.
-        is_early = not evidence.is_over and evidence.heard_ms < config.short_ms
-        return "undecided" if is_early else nothing
+        return "undecided" if not evidence.is_over and evidence.heard_ms < NOISE_MS else nothing
     if meaning == "assent":
         if evidence.is_going_on and not evidence.is_over:
             return "undecided"  # "good" may become "good books for children"

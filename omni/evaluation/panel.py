@@ -112,8 +112,7 @@ class Panel:
 
     def _yield_s(self, mark: Mark) -> float:
         """From the start of an interruption to the agent's silence."""
-        span = self._spans.at(mark.start_s)
-        return span[1] - mark.start_s if span else 0.0
+        return self._silent_from(mark) - mark.start_s
 
     def _response_s(self, mark: Mark) -> float | None:
         """From the end of a question to the answer; 0 if the agent was ahead of it."""
@@ -149,8 +148,19 @@ class Panel:
 
     def _spill_s(self, mark: Mark) -> float:
         """Sound of the old reply after the user had said all of the interruption."""
+        return max(0.0, self._silent_from(mark) - mark.end_s)
+
+    def _silent_from(self, mark: Mark) -> float:
+        """When the reply that was interrupted was last heard: a quick answer is not more of it."""
         span = self._spans.at(mark.start_s)
-        return max(0.0, span[1] - mark.end_s) if span else 0.0
+        if span is None:
+            return mark.start_s
+        begun = [at_s for at_s, _ in self._recording.replies() if mark.start_s < at_s < span[1]]
+        if not begun:
+            return span[1]
+        before = self._recording.agent[: int(begun[0] * RATE_HZ)]
+        last_s = (np.flatnonzero(np.abs(before) > AUDIBLE)[-1] + 1) / RATE_HZ
+        return max(mark.start_s, float(last_s))
 
     # ---- classes of events
 

@@ -39,7 +39,7 @@ def test_what_never_interrupts(text: str) -> None:
 
 def test_no_words_yet_means_nothing_yet() -> None:
     assert verdict("", heard_ms=300) == "undecided"
-    assert verdict("", heard_ms=CONFIG.short_ms) == "tolerate"
+    assert verdict("", heard_ms=700) == "undecided"  # "wait a moment"
     assert verdict("Oh, why", heard_ms=300) == "undecided"  # "I see", as it turns out
     assert verdict("Why?", heard_ms=300, is_over=True) == "interrupt"
     assert verdict("", heard_ms=300, is_over=True) == "dismiss"

@@ -52,6 +52,19 @@ def test_a_yield_is_silence_within_two_seconds() -> None:
     assert found["spill_s"] == pytest.approx(2.0, abs=0.05)  # half of them spill four seconds
 
 
+def test_a_quick_answer_to_an_interruption_is_not_more_of_what_it_ended() -> None:
+    recorded = recording(*[(10 * i, 10 * i + 3.3) for i in range(12)],
+                         *[(10 * i + 3.7, 10 * i + 8) for i in range(12)])  # fmt: skip
+    marks = [Mark("interrupt", 10 * i + 3, 10 * i + 3.4, True) for i in range(12)]
+    assert figures(recorded, marks)["R_Y"] == 0  # the same reply, after a pause
+    for i in range(12):
+        reply(recorded, f"old {i}", 10 * i, 10 * i + 3.4, "cancelled")
+        reply(recorded, f"new {i}", 10 * i + 3.6, 10 * i + 8, "completed")
+    found = figures(recorded, marks)
+    assert (found["R_Y"], found["spill_s"]) == (1, 0)
+    assert found["L_Y_p50_ms"] == pytest.approx(300, abs=40)
+
+
 def test_a_short_pause_is_no_yield_and_a_reply_begun_anew_is_one() -> None:
     spoken = [
         part for i in range(12) for part in ((10 * i, 10 * i + 3.2), (10 * i + 3.6, 10 * i + 8))
