@@ -59,11 +59,14 @@ class TranscriptDelta:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TranscriptDone:
+    """`translation`: in the language that the client wanted; empty: not known."""
+
     item_id: str
     transcript: str
     language: str
     duration_s: float
     content_index: int = 0
+    translation: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

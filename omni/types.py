@@ -34,13 +34,15 @@ class AudioChunk(Chunk):
 @dataclass(frozen=True, slots=True, eq=False)
 class Recognise(Chunk):
     """Turn `samples` (a whole turn so far, 16 kHz) into words. Stateless, so a lost ear costs
-    nothing: it is asked again. `is_final`: no more of this turn is expected."""
+    nothing: it is asked again. `is_final`: no more of this turn is expected. `translate_to`: a
+    language in which the words are wanted, too, by an ear that can."""
 
     turn_id: str
     samples: Samples  # [n]
     end_sample: int
     is_final: bool
     language: str | None = None
+    translate_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +92,7 @@ class Heard(Chunk):
     """The words of a turn up to `end_sample`; the audio group of its unit.
 
     `text` is the whole hypothesis and may still change; `stable` is its prefix that will not.
-    Empty text: no speech in it.
+    Empty text: no speech in it. `translation`: in the language asked for; empty: not known.
     """
 
     turn_id: str
@@ -99,6 +101,7 @@ class Heard(Chunk):
     stable: str
     language: str
     is_final: bool
+    translation: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -34,6 +34,7 @@ class ResponseRequest:
     """A client's wish for a reply; what is None is as the session's options say.
 
     `context`: items to be shown to the core in the conversation's place, in the history or not.
+    `words`: spoken as they are, the core is not asked.
     `tag`: whatever the asker wants to be told again with `ResponseStarted`.
     """
 
@@ -46,6 +47,7 @@ class ResponseRequest:
     metadata: dict[str, str] | None = None
     context: tuple[Item, ...] | None = None
     is_in_conversation: bool = True
+    words: str = ""
     tag: str = ""
 
 
@@ -261,7 +263,8 @@ class Answering:
         options = self._reply_options(request)
         self._num_known = self._remote.num_results
         must_call = options.tools.choice.mode == "required"
-        if (said := self._sight.answer) and request.context is None and not must_call:
+        said = self._sight.answer if request.context is None and not must_call else ""
+        if said := request.words or said:
             self._replying.recite(said, options, speech_end_ms)
         else:
             self._replying.begin(messages, options, speech_end_ms)

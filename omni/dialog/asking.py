@@ -3,9 +3,11 @@
 Of the recogniser, only the latest question counts; it is asked again if lost, given up in time.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from omni.config import OmniConfig
+from omni.dialog.options import default_options
 from omni.dialog.outbox import Outbox
 from omni.dialog.turn import RATE_HZ, Turn
 from omni.media.buffer import SampleBuffer
@@ -29,7 +31,7 @@ class Asking:
         self._next_sample = 0
         self._asked_at_ms = 0.0
         self._probe_id = ""
-        self.language: str | None = None  # ISO 639-1; None lets the recogniser find it
+        self.options = default_options(config)  # in which language the words are, and wanted
         # Taken for sounds over our speech: of half a second no language can be told.
         self.usual_language: str | None = None
         self.request: Recognise | None = None  # not answered yet
@@ -94,8 +96,10 @@ class Asking:
     ) -> None:
         end = self._buffer.position
         samples = self._buffer.slice(start_sample, end)
-        language = self.language or language
-        self.request = Recognise(*self._out.stamp, turn_id, samples, end, is_final, language)
+        wanted = self.options.translate_to if is_final else None
+        request = Recognise(*self._out.stamp, turn_id, samples, end, is_final)
+        language = self.options.language or language
+        self.request = replace(request, language=language, translate_to=wanted)
         self.repeat()
 
 

@@ -64,7 +64,8 @@ class HeardItems:
             self._out.emit(TranscriptDelta(turn.item_id, rest))
         item = with_text(self._history.get(turn.item_id), text, "completed")
         previous = self._history.replace(item)
-        self._out.emit(TranscriptDone(turn.item_id, text, turn.language, turn.duration_s))
+        done = TranscriptDone(turn.item_id, text, turn.language, turn.duration_s)
+        self._out.emit(replace(done, translation=turn.translation))
         self._out.emit(ItemDone(item, previous))
         return item
 

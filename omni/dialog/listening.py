@@ -64,7 +64,7 @@ class Listening:
 
     def configure(self, options: SessionOptions) -> None:
         """Adopt new options; a turn in progress goes on unless detection is switched off."""
-        self.options, self._asking.language = options, options.language
+        self.options = self._asking.options = options
         self._endpointer.detection = options.turn_detection
 
     def feed(self, samples: Samples) -> None:
@@ -161,7 +161,7 @@ class Listening:
     # ---- inside
 
     def _heard_all(self, turn: Turn, heard: Heard) -> None:
-        self.turn = turn = replace(turn, text=heard.text, language=heard.language)
+        self.turn = turn = turn.with_words(heard)
         if turn.is_closed:
             self._finish(turn)
             return

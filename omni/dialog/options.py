@@ -44,7 +44,8 @@ AUTO_TRUNCATION: Final = Truncation()
 class SessionOptions:
     """`truncation`: None refuses to answer once the conversation is too long. `is_paced`: the
     transport sends our sound in real time, and makes up for what a stall of ours has kept back.
-    `is_thinking`: before every answer, where the model can.
+    `is_thinking`: before every answer, where the model can. `translate_to`: the user's words are
+    wanted in this language, too, if the recogniser can.
     """
 
     instructions: str
@@ -59,6 +60,7 @@ class SessionOptions:
     truncation: Truncation | None = AUTO_TRUNCATION
     is_paced: bool = False
     is_thinking: bool = False
+    translate_to: str | None = None
 
 
 def default_options(config: OmniConfig) -> SessionOptions:

@@ -1,9 +1,9 @@
 """A turn of the user's, and who is told of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from omni.types import Samples
+from omni.types import Heard, Samples
 
 RATE_HZ: Final = 16000
 
@@ -23,6 +23,7 @@ class Turn:
     speech_end_ms: float = 0.0
     text: str | None = None
     language: str = ""
+    translation: str = ""
     shown: str = ""
     is_closed: bool = False
     is_tentative: bool = False
@@ -30,6 +31,11 @@ class Turn:
     @property
     def duration_s(self) -> float:
         return (self.end_sample - self.start_sample) / RATE_HZ
+
+    def with_words(self, heard: Heard) -> "Turn":
+        """The same, recognised."""
+        words = heard.text, heard.language, heard.translation
+        return replace(self, text=words[0], language=words[1], translation=words[2])
 
 
 class Listener(Protocol):

@@ -63,7 +63,8 @@ class TranslationView:
         self._session = wire.TranslationSession(
             id="", model=self._defaults.model, expires_at=0, audio=wire.audio_for("en")
         )
-        self._untranslated: deque[str] = deque()
+        self._untranslated: deque[tuple[str, str]] = deque()  # words, and in English if known
+        self._last_ids = {"input": "", "output": ""}  # whose words were told last
         self._is_translating = False
         self.is_over = False
         self.options = self._options()
@@ -101,11 +102,13 @@ class TranslationView:
     def render(self, event: events.Event) -> list[BaseModel]:
         """The server events that tell of one internal event."""
         match event:
-            case events.TranscriptDelta(delta=delta):
+            case events.TranscriptDelta(item_id=item_id, delta=delta):
+                delta = self._apart("input", item_id, delta)
                 return [wire.InputTranscriptDelta(delta=delta, elapsed_ms=self._elapsed_ms)]
             case events.TranscriptDone(transcript=transcript) if transcript.strip():
-                self._untranslated.append(transcript.strip())
-            case events.ResponseText(delta=delta):
+                self._untranslated.append((transcript.strip(), event.translation))
+            case events.ResponseText(item_id=item_id, delta=delta):
+                delta = self._apart("output", item_id, delta)
                 return [wire.OutputTranscriptDelta(delta=delta, elapsed_ms=self._elapsed_ms)]
             case events.ResponseAudio(samples=samples):
                 audio = self._output.push(samples)
@@ -124,18 +127,27 @@ class TranslationView:
         if self._is_translating or not self._untranslated:
             return None
         self._is_translating = True
+        words, in_english = self._untranslated.popleft()
+        if in_english and self._language == "en":
+            return ResponseRequest(context=(), words=in_english)
         # Into English by the example of Spanish, into the others by that of English.
         sources = EXAMPLES["es" if self._language == "en" else "en"]
         context = []
         for source, target in zip(sources, EXAMPLES[self._language], strict=True):
             context += [self._asked(source), _item("assistant", target)]
-        return ResponseRequest(context=(*context, self._asked(self._untranslated.popleft())))
+        return ResponseRequest(context=(*context, self._asked(words)))
 
     def give_up(self) -> None:
         """The last wish could not be met."""
         self._is_translating = False
 
     # ---- inside
+
+    def _apart(self, side: Literal["input", "output"], item_id: str, delta: str) -> str:
+        """All turns together read as one text."""
+        is_next = self._last_ids[side] not in ("", item_id)
+        self._last_ids[side] = item_id
+        return f" {delta.lstrip()}" if is_next else delta
 
     def _asked(self, words: str) -> Item:
         name, _ = VOICES[self._language]
@@ -184,6 +196,7 @@ class TranslationView:
             instructions=INSTRUCTIONS.format(name=name),
             voice=_voice(self._language, self._defaults) or options.voice,
             turn_detection=detection,
+            translate_to=self._language,
         )
 
 

@@ -86,6 +86,7 @@ class HearStage:
             stable,
             transcript.language,
             request.is_final,
+            transcript.translation,
         )
         self._last[request.session_id] = heard
         return heard
@@ -97,6 +98,7 @@ class HearStage:
             likely_language=likely,
             prefix=prefix,
             context_s=self._context_s,
+            translate_to=request.translate_to,
         )
 
 

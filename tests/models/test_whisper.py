@@ -52,6 +52,17 @@ def test_the_language_is_found(whisper, recording, name, language, word):
 
 
 @pytest.mark.models
+def test_it_translates_into_english_and_nothing_else(whisper, recording):
+    french = whisper.transcribe(recording("fr_mer_jaune.wav"), translate_to="en")
+    assert "les deux autres" in words(french.text)
+    assert "the two others are" in words(french.translation)
+    assert whisper.transcribe(recording("fr_mer_jaune.wav"), translate_to="de").translation == ""
+    english = whisper.transcribe(recording("jfk.flac"), translate_to="en")
+    assert english.translation == english.text
+    assert whisper.transcribe(recording("cough.wav"), translate_to="en").translation == ""
+
+
+@pytest.mark.models
 def test_one_word_is_in_the_language_of_those_before(whisper, recording):
     """ "Situation." alone is taken for Chinese."""
     word = np.pad(recording("dangerous_situation.wav")[64000:81600], 4800)

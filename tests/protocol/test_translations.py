@@ -3,6 +3,7 @@
 import base64
 import json
 import typing
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,8 +16,8 @@ from pydantic import BaseModel
 from omni.clock import ManualClock
 from omni.config import OmniConfig, load
 from omni.protocol.translations import CLIENT_EVENTS, TranslationView
-from omni.types import Prompt
-from tests.dialog.talk import Talk
+from omni.types import Chunk, Prompt, Recognise
+from tests.dialog.talk import ScriptedHear, Talk
 from tests.protocol.desk import pcm
 from tests.protocol.test_realtime_client_events import _voice_files
 
@@ -102,6 +103,33 @@ def test_what_is_said_comes_back_in_the_other_language(config: OmniConfig) -> No
     assert length_s > 1
     prompt = [c for c in booth.talk.sent if isinstance(c, Prompt) and c.max_tokens][-1]
     assert "Spanish" in prompt.messages[0].text
+
+
+class Interpreter(ScriptedHear):
+    """An ear that knows the words in English, too."""
+
+    def answer(self, chunk: Chunk) -> list[Chunk]:
+        heard = super().answer(chunk)
+        if not isinstance(chunk, Recognise) or chunk.translate_to != "en":
+            return heard
+        assert chunk.is_final
+        return [replace(one, translation=f"English: {self.words}") for one in heard]  # type: ignore[type-var]
+
+
+def test_what_the_ear_translates_is_spoken_as_it_is(config: OmniConfig) -> None:
+    booth = Booth(config)
+    booth.talk.stages["hear"] = booth.talk.ear = Interpreter(0)
+    for words in ("Buenos días.", "Adiós."):
+        booth.say(0.8, words)
+        booth.wait(0.8)
+    booth.wait(8)
+    assert booth.text("input") == "Buenos días. Adiós."
+    assert booth.text("output") == "English: Buenos días. English: Adiós."
+    assert not [c for c in booth.talk.sent if isinstance(c, Prompt) and c.max_tokens]
+    booth.send(into("es"))
+    booth.say(0.8, "Good morning.")
+    booth.wait(6)
+    assert booth.text("output").endswith("<Translate into Spanish: Good morning.>")
 
 
 def test_nothing_is_lost_while_the_speaker_goes_on_and_nothing_is_remembered(

@@ -57,6 +57,7 @@ class Transcript:
     no_speech_probability: float
     mean_logprob: float  # per token, natural logarithm
     is_loop: bool  # the text repeats itself and never ended
+    translation: str = ""  # in English, if it was asked for
 
     @property
     def is_speech(self) -> bool:
@@ -101,6 +102,7 @@ class Whisper:
         prefix: str = "",
         prompt: str = "",
         context_s: float = 8.0,
+        translate_to: str | None = None,
     ) -> Transcript:
         """Recognise speech, float32 [n] at 16 kHz; more than 28.5 s goes in several windows.
 
@@ -110,6 +112,7 @@ class Whisper:
             prefix: the beginning of the text, which is then taken as said (`stable_prefix`).
             prompt: names and terms to expect.
             context_s: the encoder's window, at least; it grows with the speech.
+            translate_to: `en`, the one language that it can; for others nothing is translated.
 
         Raises:
             ProtocolError: no such language.
@@ -127,9 +130,22 @@ class Whisper:
             prompt_ids, said = self._prompt_ids(found, prompt), self._text_ids(prefix)
             best = self._search(encoded, prompt_ids, said, len(window) / RATE_HZ)
             part = Transcript("", found, probability, *best[1:])
-            parts.append(replace(part, text=best.text.strip() if part.is_speech else ""))
+            if part.is_speech:
+                part = replace(part, text=best.text.strip())
+                if translate_to == "en":
+                    part = replace(part, translation=self._translate(encoded, part))
+            parts.append(part)
             language, prefix = found, ""
         return parts[0] if len(parts) == 1 else _joined(parts)
+
+    def _translate(self, encoded: ctranslate2.StorageView, part: Transcript) -> str:
+        """A part's words in English; with a beam, which makes better sentences."""
+        if part.language == "en" or not part.text:
+            return part.text
+        prompt = self._prompt_ids(part.language, "", "translate")
+        max_tokens = min(_MAX_TOKENS, 16 + 2 * len(self._text_ids(part.text)))
+        best = self._decode(encoded, prompt, [], max_tokens, beam_size=5)
+        return "" if best.is_loop else best.text.strip()
 
     def _encode(self, window: NDArray[np.float32], context_s: float) -> ctranslate2.StorageView:
         """[n] to [1, window_s * 50, 512]."""
@@ -144,10 +160,10 @@ class Whisper:
         best = max(found, key=lambda language: found[language] * weights.get(language, 1))
         return best, found[best]
 
-    def _prompt_ids(self, language: str, prompt: str) -> list[int]:
+    def _prompt_ids(self, language: str, prompt: str, task: str = "transcribe") -> list[int]:
         before = [self._ids["<|startofprev|>"], *self._text_ids(prompt)[:_MAX_PROMPT_TOKENS]]
-        task = ("<|startoftranscript|>", f"<|{language}|>", "<|transcribe|>", "<|notimestamps|>")
-        return (before if prompt else []) + [self._ids[token] for token in task]
+        head = ("<|startoftranscript|>", f"<|{language}|>", f"<|{task}|>", "<|notimestamps|>")
+        return (before if prompt else []) + [self._ids[token] for token in head]
 
     def _text_ids(self, text: str) -> list[int]:
         """Ids of ordinary words; what looks like a control token in `text` is left out."""
@@ -261,4 +277,5 @@ def _joined(parts: list[Transcript]) -> Transcript:
         best.no_speech_probability,
         best.mean_logprob,
         best.is_loop,
+        " ".join(part.translation for part in parts if part.translation),
     )
