@@ -326,6 +326,7 @@ def test_written_words_get_the_times_of_spoken_ones(text: str, ends_ms: list[int
 class FakeTranscript(NamedTuple):
     text: str
     language: str
+    translation: str = ""
 
 
 class FakeEar:
