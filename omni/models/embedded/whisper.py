@@ -112,7 +112,7 @@ class Whisper:
             prefix: the beginning of the text, which is then taken as said (`stable_prefix`).
             prompt: names and terms to expect.
             context_s: the encoder's window, at least; it grows with the speech.
-            translate_to: `en`, the one language that it can; for others nothing is translated.
+            translate_to: `en`, the one language that it can; any other is left.
 
         Raises:
             ProtocolError: no such language.
@@ -124,17 +124,14 @@ class Whisper:
         parts: list[Transcript] = []
         for window in _windows(samples):
             encoded = self._encode(window, context_s)
-            found, probability = language or "", 1.0
-            if not language:
-                found, probability = self._detect(encoded, likely_language)
-            prompt_ids, said = self._prompt_ids(found, prompt), self._text_ids(prefix)
-            best = self._search(encoded, prompt_ids, said, len(window) / RATE_HZ)
+            detected = None if language else self._detect(encoded, likely_language)
+            found, probability = detected or (language or "", 1.0)
+            ids = self._prompt_ids(found, prompt), self._text_ids(prefix)
+            best = self._search(encoded, *ids, len(window) / RATE_HZ)
             part = Transcript("", found, probability, *best[1:])
-            if part.is_speech:
-                part = replace(part, text=best.text.strip())
-                if translate_to == "en":
-                    part = replace(part, translation=self._translate(encoded, part))
-            parts.append(part)
+            part = replace(part, text=best.text.strip() if part.is_speech else "")
+            translation = self._translate(encoded, part) if translate_to == "en" else ""
+            parts.append(replace(part, translation=translation))
             language, prefix = found, ""
         return parts[0] if len(parts) == 1 else _joined(parts)
 
