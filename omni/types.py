@@ -34,15 +34,14 @@ class AudioChunk(Chunk):
 @dataclass(frozen=True, slots=True, eq=False)
 class Recognise(Chunk):
     """Turn `samples` (a whole turn so far, 16 kHz) into words. Stateless, so a lost ear costs
-    nothing: it is asked again. `is_final`: no more of this turn is expected. `translate_to`: a
-    language in which the words are wanted, too, by an ear that can."""
+    nothing: it is asked again. `is_final`: no more of this turn is expected."""
 
     turn_id: str
     samples: Samples  # [n]
     end_sample: int
     is_final: bool
     language: str | None = None
-    translate_to: str | None = None
+    translate_to: str | None = None  # the words in this language, too, if the ear can
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,11 +88,8 @@ class TurnHint(Chunk):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Heard(Chunk):
-    """The words of a turn up to `end_sample`; the audio group of its unit.
-
-    `text` is the whole hypothesis and may still change; `stable` is its prefix that will not.
-    Empty text: no speech in it. `translation`: in the language asked for; empty: not known.
-    """
+    """The words of a turn up to `end_sample`; the audio group of its unit. `text` is the whole
+    hypothesis and may still change, `stable` is its prefix that will not. Empty text: no speech."""
 
     turn_id: str
     end_sample: int
@@ -101,7 +97,7 @@ class Heard(Chunk):
     stable: str
     language: str
     is_final: bool
-    translation: str = ""
+    translation: str = ""  # in the language asked for, if known
 
 
 @dataclass(frozen=True, slots=True, eq=False)
