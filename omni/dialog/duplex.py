@@ -91,6 +91,7 @@ class DuplexSession:
 
     def feed(self, samples: Samples) -> None:
         """The user's sound: float32 [n] at 16 kHz, any n."""
+        samples = self._replies.voice.clean(samples)
         self._listening.feed(samples)
         self._units.feed(samples, self._out.clock.now_ms())
         self._send_units()

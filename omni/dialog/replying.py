@@ -24,6 +24,7 @@ from omni.events import (
     ResponseAudio,
     ResponseText,
 )
+from omni.media.echo_canceller import EchoCanceller
 from omni.media.playout import RATE_HZ, Playout
 from omni.types import Called, Say, Speech, StageReport, Token
 
@@ -42,7 +43,8 @@ class Replying:
         self._audio = config.audio
         self.remote = RemoteTools(outbox, history, config.tools)
         self._items = ReplyItems(outbox, history, self.remote)
-        self.voice = Voice(outbox.clock, config.turn.overlap)
+        canceller = EchoCanceller() if config.audio.cancel_echo else None
+        self.voice = Voice(outbox.clock, config.turn.overlap, canceller)
         self._reply: Reply | None = None
         self._speech_end_ms = 0.0
 

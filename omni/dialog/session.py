@@ -95,7 +95,7 @@ class Session:
 
     def feed(self, samples: Samples) -> None:
         """The user's sound: float32 [n] at 16 kHz, any n."""
-        self._listening.feed(samples)
+        self._listening.feed(self._replying.voice.clean(samples))
 
     def show(self, encoded: bytes, captured_ms: int | None = None) -> str:
         """A picture (JPEG, PNG or WebP) for the eyes; returns its id."""

@@ -10,6 +10,7 @@ from omni.clock import Clock
 from omni.config import OverlapConfig
 from omni.dialog.reply import Reply
 from omni.media.echo import EchoGuard
+from omni.media.echo_canceller import EchoCanceller
 from omni.media.playout import RATE_HZ
 from omni.types import Samples
 
@@ -24,11 +25,15 @@ class Voice:
     Args:
         clock: for how long ago a reply ended.
         config: how far the voice is lowered.
+        canceller: takes our voice out of the microphone, for clients that do not.
     """
 
-    def __init__(self, clock: Clock, config: OverlapConfig) -> None:
+    def __init__(
+        self, clock: Clock, config: OverlapConfig, canceller: EchoCanceller | None = None
+    ) -> None:
         self._clock = clock
         self._config = config
+        self._canceller = canceller
         self._reply: Reply | None = None
         self._said = ""
         self._ended_ms = 0.0
@@ -69,6 +74,8 @@ class Voice:
     def speak(self, samples: Samples) -> None:
         """Sound of the reply was released, float32 [n] at 24 kHz."""
         self._guard.play(samples, self._clock.now_ms())
+        if self._canceller:
+            self._canceller.play(samples, self._clock.now_ms())
         self._spoken_ms += len(samples) * 1000 / RATE_HZ
 
     def leave(self) -> None:
@@ -76,7 +83,16 @@ class Voice:
         if self._reply:
             self._said, self._ended_ms = _said(self._reply), self._clock.now_ms()
             self._guard.clear(self._ended_ms)
+            if self._canceller:
+                self._canceller.clear(self._ended_ms)
             self._reply = None
+
+    def clean(self, heard: Samples) -> Samples:
+        """What the microphone heard until now, float32 [n] at 16 kHz, as it is to be listened to:
+        without our voice, where it is for us to take it out."""
+        if self._canceller is None:
+            return heard
+        return self._canceller.clean(heard, self._clock.now_ms())
 
     def is_echo(self, heard: Samples, end_ms: float) -> bool:
         """Whether a sound, float32 [n] at 16 kHz and heard until `end_ms`, is ours coming back."""

@@ -139,6 +139,11 @@ class Framer:
         self._frame_samples = frame_samples
         self._rest = np.zeros(0, np.float32)
 
+    @property
+    def num_waiting(self) -> int:
+        """Samples of a frame that is not complete."""
+        return len(self._rest)
+
     def push(self, samples: Samples) -> Samples:
         """[n] to the frames now complete, [num_frames, frame_samples]."""
         pending = np.concatenate([self._rest, samples])

@@ -21,7 +21,8 @@ from omni.events import (
     TranscriptDone,
 )
 from omni.media.echo import EchoGuard
-from omni.types import Prompt
+from omni.media.echo_canceller import EchoCanceller
+from omni.types import Prompt, Samples
 from tests.dialog.talk import Talk
 
 REPLY = "One two three four five six seven eight nine ten eleven twelve thirteen fourteen."
@@ -227,6 +228,23 @@ def test_without_the_echo_guard_it_would(delay_ms: int, monkeypatch: pytest.Monk
     talk.ear.words = None
     hear_ourselves(talk, delay_ms, 0)
     assert silences(talk) or talk.of(ResponseDone)[0].status == "cancelled"
+
+
+@pytest.mark.parametrize("delay_ms", [60, 300])
+def test_what_the_canceller_leaves_is_what_is_heard(
+    delay_ms: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played: list[Samples] = []
+    monkeypatch.setattr(EchoGuard, "likeness", lambda *_: 0.0)
+    monkeypatch.setattr(EchoCanceller, "play", lambda _, samples, __: played.append(samples))
+    monkeypatch.setattr(EchoCanceller, "clean", lambda _, heard, __: heard * (not played))
+    talk = answered("audio.cancel_echo=true")
+    talk.ear.words = None
+    hear_ourselves(talk, delay_ms, 0)
+    assert [done.status for done in talk.of(ResponseDone)] == ["completed"]
+    assert not silences(talk)
+    released = [event.samples for event in talk.of(ResponseAudio)]
+    np.testing.assert_array_equal(np.concatenate(played), np.concatenate(released))
 
 
 def test_a_voice_alone_does_not_hold_us_while_echo_cancellers_adapt() -> None:
