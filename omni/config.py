@@ -82,12 +82,8 @@ class AudioConfig(Section):
     frame_ms: Literal[20] = Field(20, description="one transport quantum")
     unit_ms: int = Field(1000, description="one time-division slice")
     lead_ms: int = Field(160, ge=20, description="speech queued ahead of the wire, at most")
-    cancel_echo: bool = Field(
-        False, description="take our voice out of what clients hear that do not (kiosk, robot)"
-    )
-    late_ms: int = Field(
-        0, ge=0, description="of a stall of ours, what the transport makes up for (WebRTC: 200)"
-    )
+    cancel_echo: bool = Field(False, description="for clients that do not (kiosk, robot)")
+    late_ms: int = Field(0, ge=0, description="of a stall, what is made up for (WebRTC: 200)")
 
 
 class OverlapConfig(Section):
