@@ -124,6 +124,7 @@ class DuplexSession:
         if self._units.is_overdue(self._out.clock.now_ms()):
             self._begin_anew("stage_timeout", "the model took too long")
         self._send_units()
+        self._out.watch_time()
 
     # ---- the client
 

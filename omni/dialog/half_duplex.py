@@ -28,7 +28,7 @@ from omni.dialog.turn import RATE_HZ, Turn
 from omni.dialog.turn_units import TurnUnits
 from omni.errands import Errand, Result
 from omni.errors import ProtocolError
-from omni.events import Event, Expired, Failed, Item
+from omni.events import Event, Failed, Item
 from omni.types import (
     Activity,
     Chunk,
@@ -73,7 +73,6 @@ class HalfDuplexSession:
         self._reading = Reading(self._out, config, options, seed)
         self._last = ("", "")  # the reply made last, and its item
         self._owed: deque[tuple[ResponseRequest, float]] = deque(maxlen=1)  # and since when
-        self._ends_ms: float | None = clock.now_ms() + config.server.max_session_s * 1000
 
     @property
     def options(self) -> SessionOptions:
@@ -131,9 +130,7 @@ class HalfDuplexSession:
             self._listening.end()
         if self._owed and not self._replying.is_active:
             self._answer(*self._owed.popleft())
-        if self._ends_ms is not None and self._out.clock.now_ms() >= self._ends_ms:
-            self._ends_ms = None
-            self._out.emit(Expired(self._config.server.max_session_s))
+        self._out.watch_time()
 
     # ---- the client
 

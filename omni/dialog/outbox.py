@@ -11,7 +11,7 @@ from omni.clock import Clock
 from omni.config import ServerConfig
 from omni.dialog.allowance import Allowance
 from omni.errands import Errand
-from omni.events import Event
+from omni.events import Event, Expired
 from omni.types import Chunk, Fence, Prompt
 
 
@@ -25,6 +25,8 @@ class Outbox:
         self.epoch = 0
         self.unit_index = 0
         self.prompted_id = ""  # the reply that the core was asked for last
+        self._max_session_s = config.max_session_s
+        self._ends_ms: float | None = clock.now_ms() + config.max_session_s * 1000
         self._events: list[Event] = []
         self._chunks: list[Chunk] = []
         self._errands: list[Errand] = []
@@ -55,6 +57,12 @@ class Outbox:
         """Make every reply chunk that is under way stale, here and in all stages."""
         self.epoch += 1
         self.send(Fence(*self.stamp))
+
+    def watch_time(self) -> None:
+        """Tell, once, that the session has lasted as long as it may."""
+        if self._ends_ms is not None and self.clock.now_ms() >= self._ends_ms:
+            self._ends_ms = None
+            self.emit(Expired(self._max_session_s))
 
     def take_events(self) -> list[Event]:
         events, self._events = self._events, []

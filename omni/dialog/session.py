@@ -24,7 +24,6 @@ from omni.dialog.waiting import Waiting
 from omni.errands import Errand, Result
 from omni.events import (
     Event,
-    Expired,
     Failed,
     InputCleared,
     Item,
@@ -65,8 +64,6 @@ class Session:
         self._dictation = Dictation(self._out, self._history, config.deadlines.recognise_s)
         self._dictation.language = options.language
         self._idling = Idling()
-        self._max_session_s = config.server.max_session_s
-        self._ends_ms: float | None = clock.now_ms() + self._max_session_s * 1000
         self._answering = Answering(self._out, self._history, self._replying, self._sight, config)
         self._answering.options, self._dictation.language = options, options.language
         self._remote = self._replying.remote
@@ -133,7 +130,7 @@ class Session:
         self._answering.tick(is_awaiting=self._is_awaiting)
         self._answering.watch_asides(is_silent=self._listening.turn is None)
         self._watch_silence()
-        self._watch_time()
+        self._out.watch_time()
         if self._is_free and self._sight.has_notice:
             self._answering.announce(self._sight.take_notice())
         self._waiting.tick(is_free=self._is_free)
@@ -252,11 +249,6 @@ class Session:
             if span := self._idling.silent(self._listening.position_ms, limit_ms):
                 self._heard.commit_silence(*span)
                 self._answering.answer_silence()
-
-    def _watch_time(self) -> None:
-        if self._ends_ms is not None and self._out.clock.now_ms() >= self._ends_ms:
-            self._ends_ms = None
-            self._out.emit(Expired(self._max_session_s))
 
     def _taken_in(self, item: Item) -> Item:
         """An item of a reply's own context, with its pictures looked at and an id to note it by."""

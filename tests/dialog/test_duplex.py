@@ -16,6 +16,7 @@ from omni.dialog.options import default_options
 from omni.errors import ProtocolError
 from omni.events import (
     Event,
+    Expired,
     Failed,
     InputCommitted,
     Item,
@@ -431,3 +432,9 @@ def test_what_this_model_cannot_is_said(talk: Talk) -> None:
         talk.session.respond(ResponseRequest())
     with pytest.raises(ProtocolError, match="nothing is to be committed"):
         talk.session.commit()
+
+
+def test_a_session_ends() -> None:
+    talk = Talk("server.max_session_s=2")
+    talk.run(3)
+    assert len(talk.of(Expired)) == 1
