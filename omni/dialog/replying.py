@@ -123,7 +123,7 @@ class Replying:
         reply.waits_since_ms = self._out.clock.now_ms()
         if isinstance(chunk, Speech):
             self._mark(reply, "first_clause_ms")
-            reply.playout.push(chunk)
+            reply.playout.push(chunk, reply.waits_since_ms)
         elif isinstance(chunk, Called):
             self._mark(reply, "first_token_ms")
             reply.waiting_calls.append(chunk)
@@ -196,7 +196,10 @@ class Replying:
     def _new_reply(self, options: ReplyOptions, speech_end_ms: float) -> Reply:
         self._drop_tail()
         ids = (self._out.new_id("resp"), self._out.new_id("item"))
-        reply = self._reply = Reply(ids, options, Playout(self._audio.lead_ms, self._audio.late_ms))
+        audio = self._audio
+        reply = self._reply = Reply(
+            ids, options, Playout(audio.lead_ms, audio.late_ms, audio.cushion_ms)
+        )
         self.voice.take(reply)
         self._speech_end_ms = speech_end_ms
         self._mark(reply, "recognised_ms")

@@ -23,10 +23,14 @@ class Playout:
         lead_ms: sound released ahead of real time, at most.
         late_ms: what may be released late, if it was there in time, and is still heard when it
             should have been: whoever takes it makes up for stalls of that length.
+        cushion_ms: a first piece shorter than this is begun later by what it lacks, or as soon as
+            the next is there: better than a hole behind it.
     """
 
-    def __init__(self, lead_ms: int, late_ms: int = 0) -> None:
+    def __init__(self, lead_ms: int, late_ms: int = 0, cushion_ms: int = 0) -> None:
         self._late_ms = late_ms
+        self._cushion_ms = cushion_ms
+        self._came_ms = 0.0  # the first piece
         self._is_waited_for = True  # for lack of sound, or on purpose: since the last release
         self._full_lead_ms = self._lead_ms = lead_ms
         self._gain = self._wanted_gain = 1.0  # of the last sample released, and of the next frame's
@@ -47,7 +51,9 @@ class Playout:
         """The words that have been turned into sound."""
         return self.script.text
 
-    def push(self, speech: Speech) -> None:
+    def push(self, speech: Speech, now_ms: float = 0.0) -> None:
+        if not self.generated_samples:
+            self._came_ms = now_ms
         self.script.add(speech)
         if len(speech.samples):
             self._waiting.append(speech.samples)
@@ -112,8 +118,15 @@ class Playout:
         if not available or (available < FRAME_SAMPLES and not self.is_complete):
             return None
         if self._origin_ms is None:
+            if not self.is_complete and now_ms < self._begins_ms:
+                return None
             self._origin_ms = now_ms
         return None if self._is_ahead(now_ms) else self._cut(min(FRAME_SAMPLES, available))
+
+    @property
+    def _begins_ms(self) -> float:
+        generated_ms = self.generated_samples * 1000 / RATE_HZ
+        return self._came_ms + max(0.0, self._cushion_ms - generated_ms)
 
     @property
     def _is_held(self) -> bool:

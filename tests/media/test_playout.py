@@ -144,3 +144,26 @@ def test_a_held_reply_is_silent_within_a_frame() -> None:
     assert frame[-1] == 0
     assert not playout.release(1000)
     assert playout.played_samples(1000) == playout.released_samples
+
+
+@pytest.mark.parametrize(
+    ("num_words", "next_ms", "begins_ms"), [(7, None, 200), (9, None, 0), (7, 60, 60)]
+)
+def test_a_short_first_piece_waits_for_what_it_lacks_or_for_the_next(
+    num_words: int, next_ms: int | None, begins_ms: int
+) -> None:
+    playout = Playout(lead_ms=20, cushion_ms=900)
+    playout.push(piece(["one"] * num_words), 1000.0)
+    begun_ms = []
+    for now_ms in range(0, 400, 20):
+        if now_ms == next_ms:
+            playout.push(piece(["two"] * 9), 1000.0 + now_ms)
+        if playout.release(1000.0 + now_ms):
+            begun_ms.append(now_ms)
+    assert begun_ms[0] == begins_ms
+
+
+def test_a_reply_that_is_all_there_waits_for_nothing() -> None:
+    playout = Playout(lead_ms=20, cushion_ms=900)
+    playout.push(piece(["yes"], is_last=True), 1000.0)
+    assert playout.release(1000.0)
