@@ -40,7 +40,8 @@ class Replying:
         self._out = outbox
         self._history = history
         self._deadlines = config.deadlines
-        self._audio = config.audio
+        audio = config.audio
+        self._pace = audio.lead_ms, audio.late_ms, audio.cushion_ms
         self.remote = RemoteTools(outbox, history, config.tools)
         self._items = ReplyItems(outbox, history, self.remote)
         canceller = EchoCanceller() if config.audio.cancel_echo else None
@@ -196,10 +197,7 @@ class Replying:
     def _new_reply(self, options: ReplyOptions, speech_end_ms: float) -> Reply:
         self._drop_tail()
         ids = (self._out.new_id("resp"), self._out.new_id("item"))
-        audio = self._audio
-        reply = self._reply = Reply(
-            ids, options, Playout(audio.lead_ms, audio.late_ms, audio.cushion_ms)
-        )
+        reply = self._reply = Reply(ids, options, Playout(*self._pace))
         self.voice.take(reply)
         self._speech_end_ms = speech_end_ms
         self._mark(reply, "recognised_ms")

@@ -57,7 +57,8 @@ def test_the_clauses_joined_are_the_input_however_it_came(text, sizes, first, la
 def test_without_punctuation_a_clause_has_at_most_its_words(words):
     first, *rest = split(" ".join(words), [], 4, 9) or [""]
     assert len(first.split()) <= 4
-    assert all(len(clause.split()) <= 9 for clause in rest)
+    assert all(len(clause.split()) <= 9 for clause in rest[:-1])
+    assert all(len(clause.split()) <= 10 for clause in rest[-1:])  # no word is left alone
 
 
 @pytest.mark.parametrize(
