@@ -18,12 +18,13 @@ from omni.models.kv_cache import SlotPool
 MIN_KEYS: Final = 256
 WARM_UP_RUNS: Final = 2  # libraries choose their kernels, which cannot be done while recording
 
-Recorder = Callable[[Callable[[], Tensor]], Callable[[], Tensor]]
+Recorder = Callable[[Callable[[], Any]], Callable[[], Any]]
 """Takes work on tensors that stay where they are; returns what does the same work again."""
 
 
-def cuda_graph(work: Callable[[], Tensor]) -> Callable[[], Tensor]:
-    """Record work on the current CUDA device, as PyTorch's notes on CUDA graphs say."""
+def cuda_graph(work: Callable[[], Any]) -> Callable[[], Any]:
+    """Record work on the current CUDA device, as PyTorch's notes on CUDA graphs say. Other threads
+    may go on using the device meanwhile."""
     side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -31,10 +32,10 @@ def cuda_graph(work: Callable[[], Tensor]) -> Callable[[], Tensor]:
             work()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         output = work()
 
-    def replay() -> Tensor:
+    def replay() -> Any:
         graph.replay()
         return output
 

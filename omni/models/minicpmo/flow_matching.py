@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from omni.models.shape_graphs import ShapeGraphs
+
 _KERNEL = 3
 _TIME_SIZE = 256
 _TIME_SCALE = 1000
@@ -133,7 +135,8 @@ class TimeEmbedder(nn.Module):
 
     def forward(self, time: Tensor) -> Tensor:
         half = _TIME_SIZE // 2
-        rates = torch.exp(-math.log(10000) * torch.arange(half).float() / half).to(time.device)
+        places = torch.arange(half, device=time.device).float()
+        rates = torch.exp(-math.log(10000) * places / half)
         angles = time[..., None].float() * _TIME_SCALE * rates
         angles = torch.cat([angles.cos(), angles.sin()], dim=-1)
         y: Tensor = self.mlp(angles.to(time))
@@ -146,6 +149,7 @@ class DiT(nn.Module):
     def __init__(self, dims: DiTDims) -> None:
         super().__init__()
         self.dims = dims
+        self.graphs: ShapeGraphs | None = None  # of `forward`, where it can be recorded
         self.t_embedder = TimeEmbedder(dims.size)
         self.in_proj = nn.Linear(4 * dims.num_mels, dims.size)
         self.blocks = nn.ModuleList(Block(dims) for _ in range(dims.depth))
@@ -192,6 +196,7 @@ def integrate(dit: DiT, noise: Tensor, target: Target, cache: DiTCache) -> tuple
         The mel [B, n, mels] and the grown cache.
     """
     num_steps = len(cache.attention)
+    step_of = dit.graphs or dit
     speaker = target.speaker[:, None].expand_as(target.features)
     guide = torch.cat([target.features, speaker, target.prompt], dim=-1)
     guide = torch.stack([guide, torch.zeros_like(guide)], dim=1).flatten(0, 1)  # [2B, n, 3 mels]
@@ -202,7 +207,7 @@ def integrate(dit: DiT, noise: Tensor, target: Target, cache: DiTCache) -> tuple
         delta = times[step + 1] - time
         rows = torch.cat([x.repeat_interleave(2, dim=0), guide], dim=-1)
         now = time.to(x.device).expand(len(rows))
-        velocity, *states = dit(rows, now, cache.attention[step], cache.convolution[step])
+        velocity, *states = step_of(rows, now, cache.attention[step], cache.convolution[step])
         towards, away = velocity.unflatten(0, (-1, 2)).unbind(1)
         x = x + delta.to(x) * ((1 + dit.dims.guidance) * towards - dit.dims.guidance * away)
         time = time + delta

@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from omni.models.decode_graphs import cuda_graph
 from omni.models.minicpmo.flow_encoder import EncoderDims, FlowEncoder
 from omni.models.minicpmo.flow_matching import DiT, DiTDims, Target, integrate
 from omni.models.minicpmo.hift import HiFT, HiFTDims, NoiseOf, SourceNoise
 from omni.models.minicpmo.voice import FlowState, Tail, Voice, VoicePrompt, picked, stacked
+from omni.models.shape_graphs import ShapeGraphs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,6 +97,9 @@ class Token2Wav:
         self.flow = flow
         self.hift = hift
         self.noise = noise
+        if self.device.type == "cuda":
+            step = flow.estimator.forward
+            flow.estimator.graphs = ShapeGraphs(step, cuda_graph, after=dims.stream.num_steps)
         self.fade = torch.from_numpy(np.hamming(2 * dims.stream.overlap_samples)).float()
 
     @property
