@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from omni.clock import Clock
+from omni.config import BrainConfig
 
 SPAN_MS: Final = 15_000  # older figures are of another load
 ENOUGH: Final = 5  # figures below which there is nothing to go by
@@ -21,6 +22,12 @@ class _Timed:
     at_ms: float
     took_ms: float
     num_sessions: int
+
+
+def limit_ms(brain: BrainConfig) -> int:
+    """Of a unit; 0 for brains whose work is not cut into timed units."""
+    is_timed = brain.kind == "minicpm-o" and brain.duplex.mode == "full"
+    return brain.duplex.admit_below_ms if is_timed else 0
 
 
 class Headroom:

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from omni.clock import Clock, SystemClock
 from omni.config import OmniConfig
-from omni.dialog.headroom import Headroom
+from omni.dialog.headroom import Headroom, limit_ms
 from omni.dialog.options import SessionOptions
 from omni.errors import OmniError, SessionCapacity, SessionError, StageError
 from omni.events import Event, Expired, UnitDone
@@ -46,7 +46,7 @@ class Gateway:
         self.state: Literal["starting", "ready", "failed", "stopping"] = "starting"
         self._pipeline = pipeline
         self._conversations = Conversations(pipeline, config)
-        self._headroom = Headroom(config.brain.duplex.admit_below_ms, clock or SystemClock())
+        self._headroom = Headroom(limit_ms(config.brain), clock or SystemClock())
         self._connections: set[Connection] = set()
         self._goodbyes: set[asyncio.Future[None]] = set()
         self._expiries: dict[Connection, asyncio.TimerHandle] = {}

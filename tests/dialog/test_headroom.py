@@ -1,7 +1,10 @@
 """Who is let in, by what units took: on a clock that jumps."""
 
+import pytest
+
 from omni.clock import ManualClock
-from omni.dialog.headroom import ENOUGH, SPAN_MS, UNTIMED, Headroom
+from omni.config import load
+from omni.dialog.headroom import ENOUGH, SPAN_MS, UNTIMED, Headroom, limit_ms
 
 
 class Server:
@@ -97,3 +100,13 @@ def test_no_limit_lets_everybody_in() -> None:
         server.comes()
         server.run(3)
     assert server.num_sessions == 10
+
+
+@pytest.mark.parametrize(
+    ("profile", "expected_ms"),
+    [("minicpm-o", 800), ("minicpm-o-half", 0), ("embedded", 0), ("stub", 0)],
+)
+def test_only_a_brain_whose_units_are_timed_is_limited_by_them(
+    profile: str, expected_ms: int
+) -> None:
+    assert limit_ms(load(profile).brain) == expected_ms
