@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from actors.wire import MAX_FRAME_BYTES, MESSAGES, Credit, FrameError, Hello, Message, encode, read
-from omni import types
+from omni import types, units
 from omni.types import AudioChunk, Chunk, Fence, PictureChunk
 
 
@@ -86,7 +86,8 @@ def read_all(sent: bytes, max_bytes: int = MAX_FRAME_BYTES) -> list[Message]:
 
 
 def test_every_chunk_can_travel() -> None:
-    kinds = {v for v in vars(types).values() if isinstance(v, type) and issubclass(v, Chunk)}
+    named = [*vars(types).values(), *vars(units).values()]
+    kinds = {v for v in named if isinstance(v, type) and issubclass(v, Chunk)}
     assert kinds - {Chunk} == set(MESSAGES) - {Hello, Credit}
 
 
