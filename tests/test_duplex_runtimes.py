@@ -130,7 +130,9 @@ async def test_a_minute_in_sliding_windows() -> None:
     assert sum(after < before for before, after in pairwise(rows)) > 2
     statuses = [e.status for e in user.of(ResponseDone) if isinstance(e, ResponseDone)]
     assert statuses.count("cancelled") == len(user.of(PlayoutCleared)) == 1
-    assert "completed" in statuses
+    # How many more end within the minute depends on when their sound came.
+    assert set(statuses) <= {"completed", "cancelled"}
+    assert user.spoken_samples
     assert user.of(ResponseAudio)
     assert user.of(ResponseText)
     assert not user.of(Failed)
