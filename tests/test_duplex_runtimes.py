@@ -129,7 +129,8 @@ async def test_a_minute_in_sliding_windows() -> None:
     assert max(rows) <= 200 + 100 + 40
     assert sum(after < before for before, after in pairwise(rows)) > 2
     statuses = [e.status for e in user.of(ResponseDone) if isinstance(e, ResponseDone)]
-    assert statuses.count("cancelled") == len(user.of(PlayoutCleared)) == 1
+    assert statuses.count("cancelled") == 1
+    assert len(user.of(PlayoutCleared)) <= 1  # none, if its sound had not come yet
     # How many more end within the minute depends on when their sound came.
     assert set(statuses) <= {"completed", "cancelled"}
     assert user.spoken_samples
