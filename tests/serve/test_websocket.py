@@ -12,6 +12,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from omni.clock import SystemClock
+from omni.dialog.headroom import Headroom
 from omni.events import UnitDone
 from tests.protocol.desk import complaint
 from tests.serve.conftest import Live, Serve
@@ -109,6 +111,8 @@ async def test_a_session_too_many_is_refused_before_the_upgrade(
 
 async def test_a_server_whose_units_take_too_long_takes_nobody_else(serve: Serve) -> None:
     live = serve("server.max_sessions=8")
+    # What a brain with timed units has; the stub's are not timed.
+    live.gateway._headroom = Headroom(800, SystemClock())
     async with connected(live):
         assert live.loop is not None
         (conversation,) = live.gateway._conversations._open.values()

@@ -17,8 +17,12 @@ from livekit_devices import Loudspeaker, Microphone, Witness
 from steps import LONG, load, tell, until
 
 
+def said(session: AgentSession, role: str) -> list[Any]:
+    return [m for m in session.history.messages() if m.role == role]
+
+
 def last(session: AgentSession, role: str) -> Any:
-    return [m for m in session.history.messages() if m.role == role][-1]
+    return said(session, role)[-1]
 
 
 async def talk(agent: Any, question: bytes, photo: str) -> None:
@@ -31,10 +35,12 @@ async def talk(agent: Any, question: bytes, photo: str) -> None:
     session.on("error", lambda event: witness.complaints.append(str(event.error)))
     await session.start(agent=agent)
     await until(lambda: len(mouth.heard_s) == 1, "it greets")
+    await until(lambda: said(session, "assistant"), "it knows that it did")
     tell("connected", omni=last(session, "assistant").text_content, heard_s=mouth.heard_s[0])
 
     ears.speech = question
     await until(lambda: len(mouth.heard_s) == 2, "it answers")
+    await until(lambda: len(said(session, "assistant")) == 2, "it knows what was answered")
     you, omni = last(session, "user").text_content, last(session, "assistant").text_content
     tell("answered", you=you, omni=omni, heard_s=mouth.heard_s[1])
 
