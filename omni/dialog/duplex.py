@@ -12,26 +12,25 @@ from typing import Final, Literal
 from omni.clock import Clock
 from omni.config import OmniConfig
 from omni.dialog.answering import ResponseRequest
+from omni.dialog.base_session import BaseSession
 from omni.dialog.duplex_listening import DuplexListening
 from omni.dialog.duplex_replies import DuplexReplies, Wish
 from omni.dialog.duplex_units import CutUnit, Units
-from omni.dialog.editing import Editing
 from omni.dialog.heard_items import HeardItems
 from omni.dialog.history import History
 from omni.dialog.options import SessionOptions
 from omni.dialog.outbox import Outbox
 from omni.dialog.reply import ReplyOptions
 from omni.dialog.turn import Turn
-from omni.errands import Errand, Result
 from omni.errors import ProtocolError
-from omni.events import Event, Failed, Item, PictureSeen, UnitDone
+from omni.events import Failed, Item, PictureSeen, UnitDone
 from omni.types import Activity, Chunk, Samples, Speech, SpeechOptions, StageName, StageReport
 from omni.units import VOICE_UNUSABLE, BeginContext, Chosen, UnitPictures, UnitPlan, UnitSound
 
 _UNIT_MS: Final = 1000
 
 
-class DuplexSession:
+class DuplexSession(BaseSession):
     """Args:
     session_id: names it in every chunk.
     options: what the client asked for.
@@ -48,14 +47,13 @@ class DuplexSession:
         clock: Clock,
         slot: float | None = None,
     ) -> None:
-        self.session_id = session_id
         self._config = config.brain.duplex
-        self._out = Outbox(session_id, clock, config.server)
-        self._history = History(config.turn.overlap.marker)
+        super().__init__(
+            Outbox(session_id, clock, config.server), History(config.turn.overlap.marker)
+        )
         self._replies = DuplexReplies(self._out, self._history, config)
         voice = self._replies.voice
         self._listening = DuplexListening(self._out, self, voice, config, options)
-        self._editing = Editing(self._out, self._history)
         self._heard = HeardItems(self._out, self._history)
         self._units = Units(self._config, None if slot is None else slot * _UNIT_MS)
         seed = self._config.seed
@@ -71,21 +69,6 @@ class DuplexSession:
     @property
     def options(self) -> SessionOptions:
         return self._listening.options
-
-    def events(self) -> list[Event]:
-        """What happened since the last call, in order."""
-        return self._out.take_events()
-
-    def errands(self) -> list[Errand]:
-        """None: this brain calls no tools."""
-        return []
-
-    def learn(self, result: Result) -> None:
-        """Never: see `errands`."""
-
-    def chunks(self) -> list[Chunk]:
-        """What is to be sent to the stages since the last call, in order."""
-        return self._out.take_chunks()
 
     # ---- the world
 
@@ -151,22 +134,6 @@ class DuplexSession:
             if part.image is not None:
                 self.show(part.image)
         self._units.start(self._out.clock.now_ms())
-
-    def find_item(self, item_id: str) -> Item:
-        return self._history.get(item_id)
-
-    def retrieve_item(self, item_id: str) -> None:
-        self._editing.retrieve(item_id)
-
-    def delete_item(self, item_id: str) -> None:
-        """Delete it for the client; the model's context keeps what it has read."""
-        self._end_reply_of(item_id)
-        self._editing.delete(item_id)
-
-    def truncate_item(self, item_id: str, audio_end_ms: int) -> None:
-        """The client says how much of a reply was heard. One still being spoken ends by this."""
-        self._end_reply_of(self._editing.truncatable(item_id).item_id)
-        self._editing.truncate(item_id, audio_end_ms)
 
     def respond(self, request: ResponseRequest) -> None:
         """What was written is read with the next unit; whether it answers is the model's choice.

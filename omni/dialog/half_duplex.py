@@ -15,8 +15,8 @@ from omni.clock import Clock
 from omni.config import OmniConfig
 from omni.dialog.allowance import RATE_LIMITED
 from omni.dialog.answering import ResponseRequest
+from omni.dialog.base_session import BaseSession
 from omni.dialog.duplex_listening import DuplexListening
-from omni.dialog.editing import Editing
 from omni.dialog.heard_items import HeardItems
 from omni.dialog.history import History
 from omni.dialog.options import SessionOptions
@@ -26,9 +26,8 @@ from omni.dialog.reply import ReplyOptions
 from omni.dialog.replying import Replying
 from omni.dialog.turn import RATE_HZ, Turn
 from omni.dialog.turn_units import TurnUnits
-from omni.errands import Errand, Result
 from omni.errors import ProtocolError
-from omni.events import Event, Failed, Item
+from omni.events import Failed, Item
 from omni.types import (
     Activity,
     Chunk,
@@ -47,7 +46,7 @@ JUDGED_SAMPLES: Final = 8 * RATE_HZ
 TAIL_SAMPLES: Final = RATE_HZ // 5  # of the silence after a turn, heard with it
 
 
-class HalfDuplexSession:
+class HalfDuplexSession(BaseSession):
     """Args:
     session_id: names it in every chunk.
     options: what the client asked for.
@@ -58,14 +57,13 @@ class HalfDuplexSession:
     def __init__(
         self, session_id: str, options: SessionOptions, config: OmniConfig, clock: Clock
     ) -> None:
-        self.session_id = session_id
         self._config = config
-        self._out = Outbox(session_id, clock, config.server)
-        self._history = History(config.turn.overlap.marker)
+        super().__init__(
+            Outbox(session_id, clock, config.server), History(config.turn.overlap.marker)
+        )
         self._replying = Replying(self._out, self._history, config)
         voice = self._replying.voice
         self._listening = DuplexListening(self._out, self, voice, config, options)
-        self._editing = Editing(self._out, self._history)
         self._heard = HeardItems(self._out, self._history)
         self._units = TurnUnits()
         seed = config.brain.duplex.seed
@@ -77,21 +75,6 @@ class HalfDuplexSession:
     @property
     def options(self) -> SessionOptions:
         return self._listening.options
-
-    def events(self) -> list[Event]:
-        """What happened since the last call, in order."""
-        return self._out.take_events()
-
-    def errands(self) -> list[Errand]:
-        """None: this brain calls no tools."""
-        return []
-
-    def learn(self, result: Result) -> None:
-        """Never: see `errands`."""
-
-    def chunks(self) -> list[Chunk]:
-        """What is to be sent to the stages since the last call, in order."""
-        return self._out.take_chunks()
 
     # ---- the world
 
@@ -158,21 +141,8 @@ class HalfDuplexSession:
         if item.role == "user":
             self._reading.item(item, self._listening.position_ms)
 
-    def find_item(self, item_id: str) -> Item:
-        return self._history.get(item_id)
-
-    def retrieve_item(self, item_id: str) -> None:
-        self._editing.retrieve(item_id)
-
-    def delete_item(self, item_id: str) -> None:
-        """Delete it for the client; the model's context keeps what it has read."""
-        self._end_reply_of(item_id)
-        self._editing.delete(item_id)
-
     def truncate_item(self, item_id: str, audio_end_ms: int) -> None:
-        """The client says how much of a reply was heard. One still being spoken ends by this."""
-        self._end_reply_of(self._editing.truncatable(item_id).item_id)
-        self._editing.truncate(item_id, audio_end_ms)
+        super().truncate_item(item_id, audio_end_ms)
         if item_id == self._last[1]:
             self._take_back()
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 from omni.clock import Clock
 from omni.config import OmniConfig
 from omni.dialog.answering import Answering, ResponseRequest
+from omni.dialog.base_session import BaseSession
 from omni.dialog.dictation import Dictation
-from omni.dialog.editing import Editing
 from omni.dialog.heard_items import HeardItems
 from omni.dialog.history import History
 from omni.dialog.idling import Idling
@@ -21,9 +21,8 @@ from omni.dialog.replying import Replying
 from omni.dialog.sight import Sight
 from omni.dialog.turn import Turn
 from omni.dialog.waiting import Waiting
-from omni.errands import Errand, Result
+from omni.errands import Result
 from omni.events import (
-    Event,
     Failed,
     InputCleared,
     Item,
@@ -42,7 +41,7 @@ from omni.types import (
 )
 
 
-class Session:
+class Session(BaseSession):
     """Args:
     session_id: names it in every chunk.
     options: what the client asked for.
@@ -53,12 +52,11 @@ class Session:
     def __init__(
         self, session_id: str, options: SessionOptions, config: OmniConfig, clock: Clock
     ) -> None:
-        self.session_id = session_id
-        self._out = Outbox(session_id, clock, config.server)
-        self._history = History(config.turn.overlap.marker)
+        super().__init__(
+            Outbox(session_id, clock, config.server), History(config.turn.overlap.marker)
+        )
         self._replying = Replying(self._out, self._history, config)
         self._listening = Listening(self._out, self, self._replying.voice, config, options)
-        self._editing = Editing(self._out, self._history)
         self._sight = Sight(self._out, config.brain.see)
         self._heard = HeardItems(self._out, self._history)
         self._dictation = Dictation(self._out, self._history, config.deadlines.recognise_s)
@@ -75,18 +73,6 @@ class Session:
     @property
     def options(self) -> SessionOptions:
         return self._listening.options
-
-    def events(self) -> list[Event]:
-        """What happened since the last call, in order."""
-        return self._out.take_events()
-
-    def chunks(self) -> list[Chunk]:
-        """What is to be sent to the stages since the last call, in order."""
-        return self._out.take_chunks()
-
-    def errands(self) -> list[Errand]:
-        """What is to be done outside since the last call, in order."""
-        return self._out.take_errands()
 
     # ---- the world
 
@@ -165,23 +151,6 @@ class Session:
         for index, part in enumerate(item.parts):
             if part.samples is not None:
                 self._dictation.take(item, index, part.samples, is_last=False)
-
-    def find_item(self, item_id: str) -> Item:
-        """Raises ProtocolError if there is none of that id."""
-        return self._history.get(item_id)
-
-    def retrieve_item(self, item_id: str) -> None:
-        self._editing.retrieve(item_id)
-
-    def delete_item(self, item_id: str) -> None:
-        """A reply that is still being spoken ends by this."""
-        self._end_reply_of(item_id)
-        self._editing.delete(item_id)
-
-    def truncate_item(self, item_id: str, audio_end_ms: int) -> None:
-        """The client says how much of a reply was heard. One still being spoken ends by this."""
-        self._end_reply_of(self._editing.truncatable(item_id).item_id)
-        self._editing.truncate(item_id, audio_end_ms)
 
     def respond(self, request: ResponseRequest) -> None:
         """Make a reply now, or beside the conversation as soon as there is room. Raises

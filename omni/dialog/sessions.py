@@ -20,8 +20,8 @@ PACED: Final = {"lead_ms": 20, "late_ms": 200}
 class AnySession(Protocol):
     """What a client or a transport does to a session; meanings are `Session`'s."""
 
-    session_id: str
-
+    @property
+    def session_id(self) -> str: ...
     @property
     def options(self) -> SessionOptions: ...
     def events(self) -> list[Event]: ...

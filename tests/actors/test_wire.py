@@ -34,7 +34,7 @@ def values(annotation: Any) -> st.SearchStrategy[Any]:
             return st.tuples(*map(values, arguments))
         case kind if kind is tuple:
             return st.lists(values(arguments[0]), max_size=3).map(tuple)
-    raise NotImplementedError(annotation)
+    raise AssertionError(f"no strategy for {annotation}")
 
 
 SCALARS: dict[type, st.SearchStrategy[Any]] = {

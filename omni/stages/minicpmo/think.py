@@ -5,7 +5,7 @@ second has come before them; a picture that missed its unit is read with a later
 session says depends on its own units and seed alone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -20,9 +20,10 @@ from omni.models.minicpmo.sampling import greedy, seeded
 from omni.models.minicpmo.scheduler import run
 from omni.models.minicpmo.unit import DuplexRule, Thinking
 from omni.models.minicpmo.wishes import Emit, Work
-from omni.stages.minicpmo.lane import Lane, Task
+from omni.stages.minicpmo.lane import Task
+from omni.stages.minicpmo.mind_stage import MindStage
 from omni.stages.minicpmo.voices import Voices
-from omni.types import Chunk, StageName, frozen_array
+from omni.types import Chunk, frozen_array
 from omni.units import (
     BeginContext,
     Chosen,
@@ -52,42 +53,20 @@ class _Session:
     num_shown: int = 0  # characters of it
 
 
-class ThinkStage:
+class ThinkStage(MindStage[_Session]):
     """Args:
     make_mind: loads the LLM; called on the worker thread.
     rule: how sessions behave.
     voices: whose clips are waited for.
     """
 
-    name: StageName = "think"
-
     def __init__(self, make_mind: Callable[[], Mind], rule: DuplexRule, voices: Voices) -> None:
-        self._make_mind = make_mind
+        super().__init__(make_mind)
         self._rule = rule
         self._voices = voices
-        self._sessions: dict[str, _Session] = {}
 
-    def load(self) -> None:
-        self._mind = self._make_mind()
-        self._deciding = Deciding(self._mind, self._rule)
-        self._lane = Lane(self.name, self._mind)
-        self._warm_up()
-
-    def open(self, session_id: str) -> None:
-        self._sessions[session_id] = _Session(self._mind.llm.open())
-
-    def close(self, session_id: str) -> None:
-        self._lane.cancel(session_id)
-        if session := self._sessions.pop(session_id, None):
-            session.context.close()
-
-    def has_work(self) -> bool:
-        return self._lane.has_work
-
-    def step(self, chunks: Sequence[Chunk]) -> list[Chunk]:
-        for chunk in chunks:
-            self._accept(self._sessions[chunk.session_id], chunk)
-        return self._lane.step()
+    def _opened(self, context: Context) -> _Session:
+        return _Session(context)
 
     def _accept(self, session: _Session, chunk: Chunk) -> None:
         match chunk:
@@ -116,8 +95,8 @@ class ThinkStage:
                     session.mux.add(chunk.unit_index, Group("text", chunk.text))
         self._close_units(session)
 
-    def _warm_up(self) -> None:
-        """One unit of nobody's, so that the first session's is not the slowest."""
+    def _prepare(self) -> None:
+        self._deciding = Deciding(self._mind, self._rule)
         context = self._mind.llm.open()
         begin = self._deciding.begin(context, ("", "Ready."), None, greedy)
         thinking = run(self._mind, begin)
