@@ -84,7 +84,7 @@ class AudioConfig(Section):
     lead_ms: int = Field(160, ge=20, description="speech queued ahead of the wire, at most")
     cancel_echo: bool = Field(False, description="for clients that do not (kiosk, robot)")
     late_ms: int = Field(0, ge=0, description="of a stall, what is made up for (WebRTC: 200)")
-    cushion_ms: int = Field(1100, ge=0, description="of speech, before a reply is begun at once")
+    cushion_ms: int = Field(1000, ge=0, description="of speech, before a reply is begun at once")
 
 
 class OverlapConfig(Section):
