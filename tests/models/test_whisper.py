@@ -225,6 +225,8 @@ def test_stable_prefix(previous, current, stable):
     [
         (0.02, -0.1, False, True),
         (0.25, -0.9, False, True),
+        (0.43, -0.17, False, True),
+        (0.43, -0.4, False, False),
         (0.35, -0.6, False, False),
         (0.9, -0.69, False, False),
         (0.46, -1.09, False, False),

@@ -28,7 +28,7 @@ LIKELY_LANGUAGE_WEIGHT = 4  # one word alone is often taken for another language
 # As in openai/whisper, transcribe.py, but stricter, for here no second window corrects what this
 # one invents: one limit is enough, and the first is lower (docs/notes-hear.md has the figures).
 # A text that repeats itself is a loop only if it also never ended: people do repeat themselves.
-MAX_NO_SPEECH = 0.4
+MAX_NO_SPEECH, SURE_LOGPROB = 0.4, -0.3  # ten seconds of clear speech can pass the first
 MIN_LOGPROB = -1.0
 DOUBTFUL_NO_SPEECH, DOUBTFUL_LOGPROB = 0.3, -0.5  # either alone is speech, both together are not
 MAX_COMPRESSION = 2.4
@@ -47,8 +47,8 @@ class Transcript:
     """What was recognised; `text` is empty where `is_speech` is false.
 
     Seen on the recordings under tests/media: speech, also over noise 10 dB below it, has a
-    no-speech probability under 0.35 and a mean log probability over -0.95; barks, coughs,
-    silence, noise and babble fail one of the limits.
+    no-speech probability under 0.35 and a mean log probability over -0.95, or one over -0.2; barks,
+    coughs, silence, noise and babble fail one of the limits.
     """
 
     text: str
@@ -64,8 +64,9 @@ class Transcript:
         is_doubtful = (
             self.no_speech_probability > DOUBTFUL_NO_SPEECH and self.mean_logprob < DOUBTFUL_LOGPROB
         )
+        is_sure = self.mean_logprob >= SURE_LOGPROB
         return (
-            self.no_speech_probability <= MAX_NO_SPEECH
+            (is_sure or self.no_speech_probability <= MAX_NO_SPEECH)
             and self.mean_logprob >= MIN_LOGPROB
             and not (is_doubtful or self.is_loop)
         )
