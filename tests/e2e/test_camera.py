@@ -255,8 +255,9 @@ def test_it_says_what_the_camera_shows(open_page, server, voice):
     show(page, iter([sign]))
     assert "open until seven" in asked(read, "OPEN UNTIL SEVEN")
     show(page, street())
-    bikes = asked(what, "|".join(STREET))
-    assert sum(word in bikes for word in STREET) >= 2, bikes
+    # Which pictures of a moving street are looked at is chance, and one may show little of it.
+    answers = (asked(what, "|".join(STREET)) for _ in range(5))
+    assert any(sum(word in answer for word in STREET) >= 2 for answer in answers)
     assert all(caption.strip() for caption in captions.all_inner_texts())
     assert page.troubles == []
 
