@@ -187,8 +187,8 @@ class RemoteCoreConfig(Section):
 
 
 class ThinkConfig(Section):
-    core: Literal["auto", "torch", "llama"] | RemoteCoreConfig = Field(
-        "auto", description="the runtime; auto is torch where the CPU has VNNI, else llama.cpp"
+    core: Literal["auto", "onnx", "llama"] | RemoteCoreConfig = Field(
+        "auto", description="the runtime; auto is onnx where the CPU has VNNI, else llama.cpp"
     )
     model: str = Field("llm.gguf", description="key of `files`")
     num_threads: int = 1

@@ -96,6 +96,10 @@ class SlotPool:
         return self.keys, self.values
 
     @property
+    def num_slots(self) -> int:
+        return len(self._lengths)
+
+    @property
     def lengths(self) -> Sequence[int]:
         """Tokens that each slot holds."""
         return self._lengths
@@ -170,24 +174,28 @@ class SlotPool:
         self._lengths[slot] = start
         self.append(slot, tail)
 
-    def extend(self, spans: Sequence[Span]) -> Batch:
-        """Make room for new tokens of several slots; the batch is then passed to the decoder.
+    def grow(self, spans: Sequence[Span]) -> list[int]:
+        """Make room for new tokens of several slots; returns where each span begins.
 
         Raises:
             StageError: a slot would grow beyond `slot_tokens` (code `context_length_exceeded`);
                 no slot has changed then.
         """
-        for span in spans:
-            if self._lengths[span.slot] + span.length > self.slot_tokens:
+        starts = [self._lengths[span.slot] for span in spans]
+        for start, span in zip(starts, spans, strict=True):
+            if start + span.length > self.slot_tokens:
                 raise StageError(
-                    f"{self._lengths[span.slot]} + {span.length} tokens exceed the context of "
-                    f"{self.slot_tokens}",
+                    f"{start} + {span.length} tokens exceed the context of {self.slot_tokens}",
                     code="context_length_exceeded",
                 )
-        starts = [self._lengths[span.slot] for span in spans]
-        skipped = [self._skipped[span.slot] for span in spans]
         for span in spans:
             self._lengths[span.slot] += span.length
+        return starts
+
+    def extend(self, spans: Sequence[Span]) -> Batch:
+        """`grow`, and the batch that is then passed to a transformers decoder."""
+        starts = self.grow(spans)
+        skipped = [self._skipped[span.slot] for span in spans]
         if self.is_decode_grouped and len(spans) > 1 and all(span.length == 1 for span in spans):
             slots, rows, ahead = (
                 torch.tensor(numbers, device=self.keys.device)

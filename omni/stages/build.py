@@ -92,17 +92,17 @@ def _looker(config: OmniConfig) -> Looker:
 
 
 def prepare(config: OmniConfig) -> None:
-    """Make, once, what a stage needs beside its files: the torch core's int8 weights.
+    """Make, once, what a stage needs beside its files: the core's graphs and int8 weights.
 
     Raises:
         AssetError: a model file is missing or damaged.
     """
     has_core = config.brain.kind == "embedded" and config.brain.think.model in config.files
-    if has_core and _core_name(config) == "torch":
+    if has_core and _core_name(config) == "onnx":
         _converted(config)
 
 
-def _core_name(config: OmniConfig) -> Literal["torch", "llama", "remote"]:
+def _core_name(config: OmniConfig) -> Literal["onnx", "llama", "remote"]:
     name = config.brain.think.core
     if isinstance(name, RemoteCoreConfig):
         return "remote"
@@ -110,7 +110,7 @@ def _core_name(config: OmniConfig) -> Literal["torch", "llama", "remote"]:
         return name
     import torch
 
-    return "torch" if torch.cpu.get_capabilities().get("avx512_vnni") else "llama"
+    return "onnx" if torch.cpu.get_capabilities().get("avx512_vnni") else "llama"
 
 
 def _converted(config: OmniConfig) -> Path:
@@ -137,12 +137,13 @@ def _core(config: OmniConfig) -> Core:
         return LlamaCore(model, think.num_slots, think.context_tokens, think.num_threads)
     import torch
 
-    from omni.models.embedded import gguf
-    from omni.models.torch_core import TorchCore
+    from omni.models.embedded.onnx_decoder import OnnxDecoder
+    from omni.models.slot_core import SlotCore
 
     torch.set_num_threads(think.num_threads)
-    model, tokenizer = gguf.load(_converted(config))
-    return TorchCore(model, tokenizer, think.num_slots, think.context_tokens)
+    limits = (think.num_slots, think.context_tokens, think.num_threads)
+    decoder = OnnxDecoder(_converted(config), *limits)
+    return SlotCore(decoder, decoder.tokenizer, decoder.end_ids)
 
 
 def endpoint_of(remote: RemoteCoreConfig) -> Endpoint:

@@ -1,6 +1,7 @@
-"""The laws of a core: of the torch one on a tiny random model, of llama.cpp on the real one."""
+"""The laws of a core: of the slot core on a tiny random model, of llama.cpp on the real one."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from omni import assets
 from omni.config import OmniConfig
 from omni.errors import AssetError, SessionCapacity, StageError
 from omni.models.core import Core, Request, Step
+from omni.models.embedded import gguf
+from omni.models.embedded.onnx_decoder import OnnxDecoder
+from omni.models.slot_core import PREFILL_TOKENS, SlotCore
 from omni.models.slots import COPY_GAIN_TOKENS
-from omni.models.torch_core import PREFILL_TOKENS, TorchCore
 
 NUM_SLOTS, CONTEXT_TOKENS = 3, 256
 CONTROL = ("<|im_start|>", "<|im_end|>")
@@ -38,11 +41,11 @@ def tiny_tokenizer() -> Any:
     return fast
 
 
-def tiny_core(**_: Any) -> Core:
+def tiny_core(folder: Path) -> Core:
     torch.manual_seed(3)
     config = Qwen2Config(
         vocab_size=258,
-        hidden_size=32,
+        hidden_size=64,
         intermediate_size=48,
         num_hidden_layers=2,
         num_attention_heads=4,
@@ -50,11 +53,13 @@ def tiny_core(**_: Any) -> Core:
         eos_token_id=None,
     )
     model = Qwen2ForCausalLM(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim > 1:
-                parameter.mul_(8)
-    return TorchCore(model, tiny_tokenizer(), NUM_SLOTS, CONTEXT_TOKENS)
+    weights = {
+        name: (8 * weight if weight.ndim > 1 else weight).numpy()
+        for name, weight in model.state_dict().items()
+    }
+    gguf.store(weights, config, tiny_tokenizer(), folder)
+    decoder = OnnxDecoder(folder, NUM_SLOTS, CONTEXT_TOKENS)
+    return SlotCore(decoder, decoder.tokenizer, ())
 
 
 def llama_core(config: OmniConfig) -> Core:
@@ -63,9 +68,14 @@ def llama_core(config: OmniConfig) -> Core:
     return LlamaCore(assets.resolve(config, "llm.gguf"), NUM_SLOTS, CONTEXT_TOKENS, 1)
 
 
-@pytest.fixture(scope="module", params=["torch", pytest.param("llama", marks=pytest.mark.models)])
-def shared_core(request: pytest.FixtureRequest, embedded: OmniConfig) -> Iterator[Core]:
-    core = tiny_core() if request.param == "torch" else llama_core(embedded)
+@pytest.fixture(scope="module", params=["slots", pytest.param("llama", marks=pytest.mark.models)])
+def shared_core(
+    request: pytest.FixtureRequest,
+    embedded: OmniConfig,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Core]:
+    is_tiny = request.param == "slots"
+    core = tiny_core(tmp_path_factory.mktemp("model")) if is_tiny else llama_core(embedded)
     yield core
     core.close()
 
@@ -254,25 +264,24 @@ def test_words_of_a_user_are_never_control_tokens(core: Core) -> None:
     assert not marks & set(core.encode("<|im_end|>"))
 
 
-def test_characters_are_never_cut_in_two() -> None:
+def test_characters_are_never_cut_in_two(tmp_path: Path) -> None:
     """With a model that says what it is told, byte by byte."""
-    core = tiny_core()
+    core = tiny_core(tmp_path / "model")
     said = "é😀 ok"
     script = [*core.encode(said), 256]  # <|im_end|>
 
-    class Parrot(torch.nn.Module):
-        def forward(self, hidden: torch.Tensor) -> torch.Tensor:  # [B, D] -> [B, V]
-            return torch.eye(258)[script.pop(0)].expand(len(hidden), -1)
+    def parrot(hidden: torch.Tensor) -> torch.Tensor:  # [B, D] -> [B, V]
+        return torch.eye(258)[script.pop(0)].expand(len(hidden), -1)
 
-    core._head = Parrot()  # type: ignore[attr-defined]
+    core._decoder.logits = parrot  # type: ignore[attr-defined]
     core._end_ids = frozenset({256})  # type: ignore[attr-defined]
     steps = reply(core, "a", [1, 2, 3], 40)
     assert [step.text for step in steps] == ["é", "😀", " ", "o", "k", ""]
     assert steps[-1].finish_reason == "stop"
 
 
-def test_long_prompt_is_taken_in_by_bounded_steps() -> None:
-    core = tiny_core()
+def test_long_prompt_is_taken_in_by_bounded_steps(tmp_path: Path) -> None:
+    core = tiny_core(tmp_path / "model")
     core.submit(Request("a", "r", (1,) * (2 * PREFILL_TOKENS + 1), 0))
     counts = []
     while core.has_work():

@@ -14,14 +14,16 @@ from tests.protocol.test_realtime_tools import WEATHER, asked, output, transcrip
 pytestmark = pytest.mark.models
 
 
-def torch_core(config: OmniConfig) -> Core:
+def slot_core(config: OmniConfig) -> Core:
     from omni.models.embedded import gguf
-    from omni.models.torch_core import TorchCore
+    from omni.models.embedded.onnx_decoder import OnnxDecoder
+    from omni.models.slot_core import SlotCore
 
     folder = assets.derived(config, "llm.gguf", gguf.RECIPE)
     if not folder.is_dir():
         gguf.convert(assets.resolve(config, "llm.gguf"), folder)
-    return TorchCore(*gguf.load(folder))
+    decoder = OnnxDecoder(folder)
+    return SlotCore(decoder, decoder.tokenizer, decoder.end_ids)
 
 
 def llama_core(config: OmniConfig) -> Core:
@@ -30,7 +32,7 @@ def llama_core(config: OmniConfig) -> Core:
     return LlamaCore(assets.resolve(config, "llm.gguf"))
 
 
-@pytest.fixture(scope="module", params=[torch_core, llama_core], ids=["torch", "llama"])
+@pytest.fixture(scope="module", params=[slot_core, llama_core], ids=["slots", "llama"])
 def core(embedded: OmniConfig, request: pytest.FixtureRequest) -> Iterator[Core]:
     made: Core = request.param(embedded)
     yield made

@@ -1,71 +1,33 @@
-"""A quantised GGUF file as a torch model with int8 weights, made once and mapped quickly after.
+"""A quantised GGUF file as an ONNX decoder, made once and opened quickly after.
 
-Hides the stored form: safetensors with one int8 row and one scale per output of every linear layer,
-beside the model's config and fast tokenizer. Law: loading computes nothing that converting could.
+Hides the stored form: two graphs with their weights beside them, the table of embeddings as int8
+rows, the model's config and fast tokenizer. Law: opening computes nothing that converting could.
 """
 
 import json
 import shutil
 import struct
 import tempfile
-import warnings
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import gguf
-import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+import numpy as np
+import onnx
+from safetensors.numpy import save_file
+from transformers import AutoConfig, AutoTokenizer
 
 from omni.errors import AssetError
+from omni.models.embedded import decoder_graph
+from omni.models.embedded.decoder_graph import Floats, Weights
 
-RECIPE = "int8-rows-1"
+RECIPE = "onnx-int8-1"
 """Names the stored form; raise its number when the form changes."""
 
 
-class Int8Linear(nn.Module):
-    """A linear layer with int8 weights, one scale per output row, and activations quantised on
-    the fly (fbgemm's 7-bit range), one scale per input row: rows never see each other."""
-
-    def __init__(self, rows: Tensor, scales: Tensor, bias: Tensor | None) -> None:
-        super().__init__()
-        with warnings.catch_warnings():
-            # This kernel's container of weights is deprecated; onednn's successor is slower.
-            warnings.filterwarnings("ignore", "torch.quantize_per_tensor")
-            weight = torch._make_per_channel_quantized_tensor(
-                rows, scales.double(), torch.zeros_like(scales, dtype=torch.int64), 0
-            )
-        self._packed = torch.ops.quantized.linear_prepack(weight, None)
-        self._bias = bias
-        # The kernel takes one range over all rows; this row makes it -1..1 whatever the others.
-        self._range = torch.zeros(1, rows.shape[1])
-        self._range[0, :2] = torch.tensor([1.0, -1.0])
-
-    def forward(self, x: Tensor) -> Tensor:  # [.., in] -> [.., out]
-        flat = x.flatten(0, -2)
-        sizes = flat.abs().amax(1, keepdim=True).clamp(min=1e-8)
-        unit = torch.cat((flat / sizes, self._range))
-        y: Tensor = torch.ops.quantized.linear_dynamic(unit, self._packed, True)[:-1] * sizes
-        if self._bias is not None:
-            y += self._bias
-        return y.reshape(*x.shape[:-1], -1)
-
-
-class Int8Embedding(nn.Module):
-    """An embedding table with int8 rows, one scale each."""
-
-    def __init__(self, rows: Tensor, scales: Tensor) -> None:
-        super().__init__()
-        self._rows, self._scales = rows, scales
-
-    def forward(self, ids: Tensor) -> Tensor:  # [..] -> [.., D]
-        return self._rows[ids].float() * self._scales[ids].unsqueeze(-1)
-
-
 def convert(path: Path, folder: Path) -> None:
-    """Write the int8 form of a Qwen2 or Qwen3 GGUF to `folder`, one tensor at a time.
+    """Write a Qwen2 or Qwen3 GGUF to `folder`, one tensor at a time.
 
     Raises:
         AssetError: the file is missing, damaged or of another architecture.
@@ -75,31 +37,37 @@ def convert(path: Path, folder: Path) -> None:
     source = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     try:
         config = AutoConfig.from_pretrained(**source)
-        if config.model_type not in ("qwen2", "qwen3"):
-            raise ValueError(f"architecture {config.model_type}")
-        reader = gguf.GGUFReader(path)
-        config.tie_word_embeddings = all(t.name != "output.weight" for t in reader.tensors)
-        weights = (
-            (_name(t.name), torch.from_numpy(gguf.dequantize(t.data, t.tensor_type)))
-            for t in reader.tensors
-        )
+        weights = _GgufWeights(path)
+        config.tie_word_embeddings = "lm_head.weight" not in weights
         store(weights, config, AutoTokenizer.from_pretrained(**source), folder)
     except (OSError, ValueError, KeyError, struct.error) as error:
         raise AssetError(f"cannot convert {path.name}: {error}", param=path.name) from error
 
 
-def store(weights: Iterable[tuple[str, Tensor]], config: Any, tokenizer: Any, folder: Path) -> None:
-    """Write float weights, by transformers' names, in the int8 form.
+def store(weights: Weights, config: Any, tokenizer: Any, folder: Path) -> None:
+    """Write float weights, by transformers' names, in the stored form.
 
     The folder appears only when complete; an older one of that name is replaced.
+
+    Raises:
+        ValueError: the architecture is not one that the graph is written for.
     """
+    if config.model_type not in ("qwen2", "qwen3"):
+        raise ValueError(f"architecture {config.model_type}")
+    if config.rope_parameters["rope_type"] != "default" or config.use_sliding_window:
+        raise ValueError("scaled rotary embeddings or attention by windows")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".int8-"))
+    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".onnx-"))
     try:
-        stored: dict[str, Tensor] = {}
-        for name, weight in weights:
-            stored.update(_quantise(name, weight.float()))
-        save_file(stored, partial / "model.safetensors")
+        for name, make in (("decoder", decoder_graph.decoder), ("head", decoder_graph.head)):
+            onnx.save_model(
+                make(weights, config),
+                str(partial / f"{name}.onnx"),
+                save_as_external_data=True,
+                location=f"{name}.weights",
+            )
+        rows, scales = decoder_graph.int8_rows(weights["model.embed_tokens.weight"])
+        save_file({"rows": rows, "scales": scales}, partial / "embeddings.safetensors")
         _plain_config(config).save_pretrained(partial)
         tokenizer.save_pretrained(partial)
         shutil.rmtree(folder, ignore_errors=True)
@@ -108,38 +76,21 @@ def store(weights: Iterable[tuple[str, Tensor]], config: Any, tokenizer: Any, fo
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def load(folder: Path) -> tuple[Any, Any]:
-    """The model and its tokenizer from what `convert` wrote, for `TorchCore`."""
-    config = AutoConfig.from_pretrained(folder)
-    with torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
-    tensors = load_file(folder / "model.safetensors")
-    for name, module in list(model.named_modules()):
-        if isinstance(module, nn.Linear):
-            key = name if f"{name}.rows" in tensors else _TIED
-            rows, scales = tensors[f"{key}.rows"], tensors[f"{key}.scales"]
-            model.set_submodule(name, Int8Linear(rows, scales, tensors.get(f"{name}.bias")))
-        elif isinstance(module, nn.Embedding):
-            rows, scales = tensors[f"{name}.rows"], tensors[f"{name}.scales"]
-            model.set_submodule(name, Int8Embedding(rows, scales))
-    rest = {k: v for k, v in tensors.items() if k in model.state_dict()}
-    model.load_state_dict(rest, assign=True)
-    # Its frequencies are computed, not stored; on the meta device they were not.
-    model.model.rotary_emb = type(model.model.rotary_emb)(config)
-    return model.eval(), AutoTokenizer.from_pretrained(folder)
+class _GgufWeights(Mapping[str, Floats]):
+    """The file's tensors as floats, by transformers' names, each computed when asked for."""
 
+    def __init__(self, path: Path) -> None:
+        self._tensors = {_name(t.name): t for t in gguf.GGUFReader(path).tensors}
 
-_TIED = "model.embed_tokens"  # what the head's weights are when it stores none of its own
+    def __getitem__(self, name: str) -> Floats:
+        tensor = self._tensors[name]
+        return np.asarray(gguf.dequantize(tensor.data, tensor.tensor_type), np.float32)
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
 
-def _quantise(name: str, weight: Tensor) -> dict[str, Tensor]:
-    """What is stored for one float tensor: matrices as int8 rows with their scales."""
-    if weight.ndim != 2:
-        return {name: weight.clone()}
-    scales = weight.abs().amax(1).clamp(min=1e-8) / 127
-    stem = name.removesuffix(".weight")
-    rows = (weight / scales[:, None]).round().to(torch.int8)
-    return {f"{stem}.rows": rows, f"{stem}.scales": scales}
+    def __len__(self) -> int:
+        return len(self._tensors)
 
 
 _OUTER = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}

@@ -1,41 +1,54 @@
-"""The core on torch: any causal transformers model over the slot engine, all sessions in one step.
+"""The core that steps many contexts together: a decoder on slots, its sessions batched.
 
 Hides scheduling and sampling. Law: greedy or seeded, a reply is the same whatever the others do,
-up to the arithmetic of batched float sums (int8 activations share their scale across a batch).
+up to the arithmetic of batched float sums.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from tokenizers.decoders import DecodeStream
 from torch import Tensor
 
 from omni.models.core import ChatMessage, FinishReason, Request, Step, check_prompt, plain
-from omni.models.engine import Engine, Segment
+from omni.models.engine import Segment
+from omni.models.kv_cache import SlotPool
 from omni.models.slots import Slot, SlotTable, worth_copying
 
 PREFILL_TOKENS = 64  # prompt tokens a step takes in, of all sessions: bounds how long others wait
 TOP_K, TOP_P = 40, 0.95  # llama.cpp's own, so that both cores draw alike
 
 
-class TorchCore:
-    """`model`: a causal language model with `model` and `lm_head`; `tokenizer`: its fast tokenizer
-    with a chat template. `num_slots` contexts of `context_tokens` each."""
+class Decoder(Protocol):
+    """A causal language model on a pool of contexts."""
 
-    def __init__(
-        self, model: Any, tokenizer: Any, num_slots: int = 4, context_tokens: int = 2048
-    ) -> None:
-        self._engine = Engine(model.model, num_slots, context_tokens)
-        self._head = model.lm_head
+    pool: SlotPool
+
+    def forward(self, segments: Sequence[Segment]) -> list[Tensor]:
+        """Last hidden states [n, D] of every segment of token ids; all are cached."""
+
+    def logits(self, hidden: Tensor) -> Tensor:  # [N, D] -> [N, V]
+        """Scores of the token after each row."""
+
+
+class SlotCore:
+    """`decoder`: its slots are all for this core; `tokenizer`: the model's fast one, with a chat
+    template; `end_ids`: tokens that end a reply."""
+
+    def __init__(self, decoder: Decoder, tokenizer: Any, end_ids: Collection[int]) -> None:
+        self._decoder = decoder
         self._tokenizer = tokenizer
-        self._end_ids = _end_ids(model, tokenizer)
-        self._context_tokens = context_tokens
-        self._slots = SlotTable(num_slots)
+        self._end_ids = frozenset(end_ids)
+        self._slots = SlotTable(decoder.pool.num_slots)
         for slot in self._slots:
-            slot.index = self._engine.pool.acquire()
+            slot.index = decoder.pool.acquire()
         self._jobs: dict[str, _Job] = {}
+
+    @property
+    def _context_tokens(self) -> int:
+        return self._decoder.pool.slot_tokens
 
     def encode_chat(
         self, messages: Sequence[ChatMessage], tools: Sequence[Mapping[str, Any]] = ()
@@ -61,7 +74,7 @@ class TorchCore:
         self._seed(slot, request.ids)
         # One token is always computed: the reply starts from its hidden state.
         num_cached = min(slot.match(request.ids), len(request.ids) - 1)
-        self._engine.pool.truncate(slot.index, num_cached)
+        self._decoder.pool.truncate(slot.index, num_cached)
         slot.cached = request.ids[:num_cached]
         self._jobs[request.session_id] = _Job(request, slot)
 
@@ -88,8 +101,8 @@ class TorchCore:
         batch = self._batch()
         if not batch:
             return []
-        hidden = self._engine.forward(
-            [Segment(job.slot.index, torch.tensor(ids, device=self._device)) for job, ids in batch]
+        hidden = self._decoder.forward(
+            [Segment(job.slot.index, torch.tensor(ids)) for job, ids in batch]
         )
         for job, ids in batch:
             job.slot.cached = (*job.slot.cached, *ids)
@@ -101,17 +114,13 @@ class TorchCore:
 
     def close(self) -> None:
         self._jobs.clear()
-        del self._engine, self._head
-
-    @property
-    def _device(self) -> torch.device:
-        return self._engine.pool.keys.device
+        del self._decoder
 
     def _seed(self, slot: Slot, ids: Sequence[int]) -> None:
         source = worth_copying(slot, ids, self._slots)
         if source:
             length = source.match(ids)
-            self._engine.pool.copy(source.index, slot.index, length)
+            self._decoder.pool.copy(source.index, slot.index, length)
             slot.cached = source.cached[:length]
 
     def _batch(self) -> "list[tuple[_Job, list[int]]]":
@@ -133,7 +142,7 @@ class TorchCore:
         steps = [self._finish(job, "", "length") for job, _ in ready if not job.request.max_tokens]
         if not drawing:
             return steps
-        logits = self._head(torch.stack([row for _, row in drawing])).float()
+        logits = self._decoder.logits(torch.stack([row for _, row in drawing]))
         for (job, _), scores in zip(drawing, logits, strict=True):
             token = job.draw(scores)
             if token in self._end_ids:
@@ -184,7 +193,7 @@ class _Job:
         """A token id from logits [V]."""
         if self.request.temperature <= 0:
             return int(scores.argmax())
-        values, ids = scores.cpu().topk(min(TOP_K, len(scores)))
+        values, ids = scores.topk(min(TOP_K, len(scores)))
         chances = (values / self.request.temperature).softmax(-1)
         chances[chances.cumsum(-1) - chances > TOP_P] = 0
         return int(ids[torch.multinomial(chances, 1, generator=self._generator)])
@@ -197,10 +206,3 @@ def _parsed(message: ChatMessage) -> ChatMessage:
         return message
     parsed = [{**call, "arguments": json.loads(call["arguments"])} for call in calls]
     return {**message, "tool_calls": [{"type": "function", "function": call} for call in parsed]}
-
-
-def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Tokens that end a reply, by the model's generation settings and its tokenizer's."""
-    named = model.generation_config.eos_token_id
-    ids = named if isinstance(named, list) else [named]
-    return frozenset(i for i in [*ids, tokenizer.eos_token_id] if i is not None)
