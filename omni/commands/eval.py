@@ -26,7 +26,7 @@ from omni.config import OmniConfig
 from omni.errors import ConfigError, OmniError
 from omni.evaluation.lines import Transport, calling
 from omni.evaluation.outcomes import Outcomes, outcomes_from
-from omni.evaluation.panel import Panel, Transcribe
+from omni.evaluation.panel import Panel, Reading, Transcribe
 from omni.evaluation.recording import RATE_HZ, Recording
 from omni.evaluation.script import Performance
 from omni.evaluation.sounds import Kind, Repertoire, Say
@@ -166,8 +166,9 @@ def _recogniser(settings: OmniConfig) -> Transcribe | None:
 
     whisper = Whisper(assets.folder(settings, "whisper"), num_threads=2)
 
-    def hear(samples: Samples) -> str:
-        return whisper.transcribe(resample(samples, RATE_HZ, 16000), language="en").text
+    def hear(samples: Samples) -> Reading:
+        transcript = whisper.transcribe(resample(samples, RATE_HZ, 16000), language="en")
+        return Reading(transcript.text, transcript.decoded)
 
     return hear
 

@@ -10,7 +10,7 @@ import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -34,6 +34,7 @@ from omni.evaluation.network_call import (
 from omni.evaluation.network_cost import Answer, Cost, cost_of_call
 from omni.evaluation.network_link import Weather
 from omni.evaluation.network_panel import figures, word_errors
+from omni.evaluation.panel import Transcribe
 from omni.evaluation.recording import RATE_HZ
 from omni.evaluation.sounds import Say, levelled
 from omni.media.audio import resample
@@ -41,7 +42,6 @@ from omni.pipeline import LocalPipeline
 from omni.serve.gateway import Gateway
 from omni.serve.opus import FRAME_SAMPLES, HEARD_HZ, OpusSender
 from omni.stages.build import build_stage, stage_names
-from omni.types import Samples
 
 LADDER: Final = {
     "clean": Weather(),
@@ -72,7 +72,6 @@ SENTENCES: Final = (
 )  # Harvard sentences, lists 1 and 2 (IEEE 297-1969)
 VOICES: Final = ("am_michael", "bf_emma", "af_bella", "bm_george")
 PAUSE_S: Final = 0.5
-Transcribe = Callable[[Samples], str]
 
 
 def add_arguments(group: "argparse._ArgumentGroup") -> None:
@@ -151,7 +150,7 @@ def _rows(
         row: dict[str, Any] = {"weather": weather, "ear": ear}
         if transcribe:
             wrong, words = word_errors(
-                speech, hearing, lambda sound: transcribe(resample(sound, HEARD_HZ, RATE_HZ))
+                speech, hearing, lambda sound: transcribe(resample(sound, HEARD_HZ, RATE_HZ)).text
             )
             clean.setdefault(ear, wrong)
             row["wer"] = round(wrong / words, 3)

@@ -6,8 +6,7 @@ gaps (0.5 s) for what counts as speaking; vLLM-Omni for continuity; OmniInteract
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from omni.evaluation.outcomes import Outcomes
 from omni.evaluation.recording import AUDIBLE, FRAME_SAMPLES, RATE_HZ, Recording
 from omni.evaluation.script import Mark
 from omni.evaluation.sounds import Kind
+from omni.evaluation.unheard import num_unheard
 from omni.types import Samples
 
 MERGED_S: Final = 0.5  # a shorter silence of the agent's is a pause, not an end
@@ -29,8 +29,16 @@ DEFICIT_S: Final = 0.1
 AROUND_S: Final = 1.5  # after a sound of the user's, a pause of the agent's is deliberate
 FRAME_S: Final = FRAME_SAMPLES / RATE_HZ
 
-Transcribe = Callable[[Samples], str]
-"""Sound at 24 kHz to its words."""
+
+class Reading(NamedTuple):
+    """What a recogniser made of a sound."""
+
+    text: str
+    decoded: str  # before its guards against loops, which remove what was said twice, too
+
+
+Transcribe = Callable[[Samples], Reading]
+"""Of sound at 24 kHz."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,7 +142,7 @@ class Panel:
         if span is None or span[1] - span[0] >= TAKE_OVER_S:
             return span is not None
         sound = self._recording.agent[int(span[0] * RATE_HZ) : int(span[1] * RATE_HZ)]
-        heard = self._transcribe(sound) if self._transcribe else ""
+        heard = self._transcribe(sound).text if self._transcribe else ""
         return len(words_of(heard)) > TAKE_OVER_WORDS
 
     def _yields_to(self, mark: Mark) -> bool:
@@ -208,7 +216,7 @@ class Panel:
             elif event["type"] == "response.done" and _is_cut_off(event["response"]):
                 start_s = begun_s.get(event["response"]["id"], at_s)
                 sound = self._recording.agent[int(start_s * RATE_HZ) : int((at_s + 0.3) * RATE_HZ)]
-                heard = self._transcribe(sound) if len(sound) else ""
+                heard = self._transcribe(sound).decoded if len(sound) else ""
                 unheard += num_unheard(_history_of(event), heard)
         return unheard
 
@@ -228,20 +236,6 @@ class Panel:
             for mark in self._marks
             if mark.over_speech
         )
-
-
-def num_unheard(history: str, heard: str) -> int:
-    """Words at the end of a history that a recogniser did not find at the end of what was played.
-
-    A word it misheard counts as heard.
-    """
-    written, spoken = words_of(history), words_of(heard)
-    blocks = SequenceMatcher(None, written, spoken, autojunk=False).get_matching_blocks()
-    last = next((b for b in reversed(blocks) if b.size), None)
-    if last is None:
-        return max(0, len(written) - len(spoken))
-    left, misheard = len(written) - last.a - last.size, len(spoken) - last.b - last.size
-    return max(0, left - misheard)
 
 
 def _is_cut_off(response: dict[str, Any]) -> bool:

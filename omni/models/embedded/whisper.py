@@ -58,9 +58,15 @@ class Transcript:
     mean_logprob: float  # per token, natural logarithm
     is_loop: bool  # the text repeats itself and never ended
     translation: str = ""  # in English, if it was asked for
+    decoded: str = ""  # `text` before any guard against loops: what may have been said twice
 
     @property
     def is_speech(self) -> bool:
+        return self.is_voice and not self.is_loop
+
+    @property
+    def is_voice(self) -> bool:
+        """Whether somebody spoke, whatever became of the words."""
         is_doubtful = (
             self.no_speech_probability > DOUBTFUL_NO_SPEECH and self.mean_logprob < DOUBTFUL_LOGPROB
         )
@@ -68,7 +74,7 @@ class Transcript:
         return (
             (is_sure or self.no_speech_probability <= MAX_NO_SPEECH)
             and self.mean_logprob >= MIN_LOGPROB
-            and not (is_doubtful or self.is_loop)
+            and not is_doubtful
         )
 
 
@@ -129,8 +135,7 @@ class Whisper:
             found, probability = detected or (language or "", 1.0)
             ids = self._prompt_ids(found, prompt), self._text_ids(prefix)
             best = self._search(encoded, *ids, len(window) / RATE_HZ)
-            part = Transcript("", found, probability, *best[1:])
-            part = replace(part, text=best.text.strip() if part.is_speech else "")
+            part = _guarded(best.text, Transcript("", found, probability, *best[1:]))
             translation = self._translate(encoded, part) if translate_to == "en" else ""
             parts.append(replace(part, translation=translation))
             language, prefix = found, ""
@@ -143,7 +148,7 @@ class Whisper:
         prompt = self._prompt_ids(part.language, "", "translate")
         max_tokens = min(_MAX_TOKENS, 16 + 2 * len(self._text_ids(part.text)))
         best = self._decode(encoded, prompt, [], max_tokens, beam_size=5)
-        return "" if best.is_loop else best.text.strip()
+        return "" if best.is_loop else said_once(best.text).strip()
 
     def _encode(self, window: NDArray[np.float32], context_s: float) -> ctranslate2.StorageView:
         """[n] to [1, window_s * 50, 512]."""
@@ -207,7 +212,13 @@ class Whisper:
         num_scored = max(0, len(tokens) - len(said)) + 1  # and the end of the text
         mean_logprob = result.scores[0] * len(result.sequences_ids[0]) / num_scored
         is_loop = len(tokens) >= max_tokens and _compression(text) > MAX_COMPRESSION
-        return _Hypothesis(said_once(text), result.no_speech_prob, mean_logprob, is_loop)
+        return _Hypothesis(text, result.no_speech_prob, mean_logprob, is_loop)
+
+
+def _guarded(text: str, part: Transcript) -> Transcript:
+    """The part with what is to be believed of the decoded text."""
+    decoded = text.strip() if part.is_voice else ""
+    return replace(part, text=said_once(decoded) if part.is_speech else "", decoded=decoded)
 
 
 def stable_prefix(previous: str, current: str) -> str:
@@ -276,4 +287,5 @@ def _joined(parts: list[Transcript]) -> Transcript:
         best.mean_logprob,
         best.is_loop,
         " ".join(part.translation for part in parts if part.translation),
+        " ".join(part.decoded for part in parts if part.decoded),
     )
