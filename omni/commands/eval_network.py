@@ -54,6 +54,12 @@ LADDER: Final = {
     "200 ms lost every 4 s": Weather(jitter_ms=10, burst_ms=200),
     "5 % of packets 60 ms late": Weather(jitter_ms=10, reorder=0.05),
 }
+EMPTY: Final = {  # packets without a payload, in fine weather: they deafen a stock receiver
+    "1 packet empty every 4 s": 1,
+    "5 packets empty every 4 s": 5,
+    "50 packets empty every 4 s": 50,
+}
+EMPTY_EVERY: Final = 200  # packets
 SENTENCES: Final = (
     "The birch canoe slid on the smooth planks.",
     "Glue the sheet to the dark blue background.",
@@ -91,9 +97,11 @@ def run(args: argparse.Namespace, say: Say, transcribe: Transcribe | None) -> in
         costs = _costs(args, speech)
         print(json.dumps([asdict(cost) for cost in costs])) if args.json else _show_costs(costs)
         return 0
-    names = [name for name in LADDER if name == "clean" or args.weather in name]
+    names = [name for name in (*LADDER, *EMPTY) if name == "clean" or args.weather in name]
     if args.virtual:
-        hearings = {(name, "omni"): simulate(speech, LADDER[name], args.seed) for name in names}
+        hearings = {
+            (name, "omni"): simulate(*said_through(name, speech), args.seed) for name in names
+        }
     else:
         hearings = asyncio.run(_climb(speech, args.seed, names, args.at_once))
     rows = _rows(speech, hearings, transcribe)
@@ -118,6 +126,16 @@ def spoken(say: Say, sentences: Sequence[str]) -> Speech:
     return Speech(resample(sound, RATE_HZ, HEARD_HZ), packets, texts)
 
 
+def said_through(name: str, speech: Speech) -> tuple[Speech, Weather]:
+    """What the caller sends in a row of this name, and through what."""
+    num_empty = EMPTY.get(name, 0)
+    packets = [
+        b"" if at >= LEAD_FRAMES and at % EMPTY_EVERY < num_empty else packet
+        for at, packet in enumerate(speech.packets)
+    ]
+    return Speech(speech.samples, packets, speech.texts), LADDER.get(name, Weather())
+
+
 async def _climb(
     speech: Speech, seed: int, names: Sequence[str], at_once: int
 ) -> dict[tuple[str, str], Hearing]:
@@ -133,7 +151,11 @@ async def _climb(
             (name, ear) for name in names[first : first + at_once] for ear in ("omni", "aiortc")
         ]
         calls = [
-            call(OmniEar(gateway) if ear == "omni" else AiortcEar(), speech, LADDER[name], seed)
+            call(
+                OmniEar(gateway) if ear == "omni" else AiortcEar(),
+                *said_through(name, speech),
+                seed,
+            )
             for name, ear in some
         ]
         hearings.update(zip(some, await asyncio.gather(*calls), strict=True))

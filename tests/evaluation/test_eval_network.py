@@ -1,5 +1,6 @@
 """The measurement of bad networks, against which its targets are held on virtual time."""
 
+import asyncio
 import itertools
 import json
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from omni.cli import main
-from omni.commands.eval_network import LADDER, spoken
+from omni.commands.eval_network import EMPTY, LADDER, said_through, spoken
 from omni.config import load
 from omni.evaluation.network_call import (
     AiortcEar,
@@ -75,6 +76,16 @@ def test_targets_hold_on_virtual_time(name: str, speech: Speech) -> None:
     assert found["longest_gap_ms"] <= 300
 
 
+@pytest.mark.parametrize(("name", "least_heard"), list(zip(EMPTY, (0.99, 0.99, 0.6), strict=True)))
+def test_empty_packets_cost_no_more_than_themselves(
+    name: str, least_heard: float, speech: Speech
+) -> None:
+    found = figures(speech, simulate(*said_through(name, speech), seed=0))
+    assert found["timeline_error_ms"] <= 20
+    assert found["heard_share"] >= least_heard
+    assert found["longest_gap_ms"] <= 400
+
+
 def test_same_seed_same_call(speech: Speech) -> None:
     heard = [simulate(speech, LADDER["loss 5 %, jitter 10 ms"], seed=3).samples for _ in range(2)]
     np.testing.assert_array_equal(*heard)
@@ -110,6 +121,22 @@ async def test_a_real_call_through_the_relay(speech: Speech) -> None:
     assert found["heard_share"] > 0.9
 
 
+async def test_an_empty_packet_deafens_aiortc_but_not_us(speech: Speech) -> None:
+    settings = load("stub")
+    stages = [build_stage(settings, name) for name in stage_names(settings)]
+    gateway = Gateway(settings, LocalPipeline(stages))
+    gateway.start()
+    await gateway.ready()
+    poisoned, weather = said_through("1 packet empty every 4 s", speech)
+    ours, theirs = await asyncio.gather(
+        call(OmniEar(gateway), poisoned, weather, seed=1),
+        call(AiortcEar(), poisoned, weather, seed=1),
+    )
+    await gateway.stop()
+    assert figures(speech, ours)["heard_share"] > 0.9
+    assert len(theirs.samples) < len(ours.samples)
+
+
 async def test_aiortc_as_it_comes_can_be_called_too(speech: Speech) -> None:
     short = Speech(speech.samples[: 16000 * 2], speech.packets[:100], speech.texts[:1])
     hearing = await call(AiortcEar(), short, Weather(), seed=1)
@@ -120,5 +147,5 @@ def test_it_prints_one_object(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--config", "stub", "--virtual", "--sentences", "1", "--json"]
     assert main(["eval", "network", *arguments]) == 0
     report = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert [row["weather"] for row in report["rows"]] == list(LADDER)
+    assert [row["weather"] for row in report["rows"]] == [*LADDER, *EMPTY]
     assert report["rows"][0]["timeline_error_ms"] == 0
