@@ -143,7 +143,8 @@ class Client:
                 names = [name for name in event if name.endswith("_ms")]
                 exchange.timings = {name: event[name] for name in names if event[name] is not None}
                 exchange.ttft_ms = exchange.timings.get("first_token_ms", exchange.ttft_ms)
-                return exchange.status != "cancelled" and event["arrived_s"] > self._last_sound_s
+                is_done = exchange.status not in ("", "cancelled")  # "": they are of the last one
+                return is_done and event["arrived_s"] > self._last_sound_s
         return False
 
     def _hear(self, exchange: Exchange, event: dict[str, Any], since_ms: float) -> None:
