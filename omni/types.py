@@ -220,8 +220,9 @@ class Speech(Chunk):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Voicing(Chunk):
-    """A clause that is waited for is being turned into sound (`is_begun`), or no longer."""
+class Rest(Chunk):
+    """Somebody is waited for whom the writer would slow down (`is_begun`), or no longer: the voice
+    at an urgent clause, the recogniser at a sound over our speech."""
 
     is_begun: bool
 
@@ -258,7 +259,7 @@ DESTINATIONS: Final[dict[type[Chunk], tuple[Receiver, ...]]] = {
     Called: ("gateway",),
     Say: ("speak",),
     Speech: ("gateway",),
-    Voicing: ("think",),
+    Rest: ("think",),
     Fence: STAGES,
     StageReport: ("gateway",),
     units.BeginContext: ("hear", "think", "speak"),
@@ -278,7 +279,7 @@ DESTINATIONS: Final[dict[type[Chunk], tuple[Receiver, ...]]] = {
 """Who receives what: the whole wiring of the pipeline, the same for every runtime."""
 
 REPLY_CHUNKS: Final = (
-    Prompt, Token, Called, Say, Speech, Voicing, units.UnitWords, units.Respond, units.AnswerWords,
+    Prompt, Token, Called, Say, Speech, Rest, units.UnitWords, units.Respond, units.AnswerWords,
 )  # fmt: skip
 """The chunks that a raised epoch makes stale."""
 

@@ -63,11 +63,12 @@ class ClauseSplitter:
 
     def _allow(self, num_words: int) -> None:
         """Set the limits of the next clause, now that one of so many words was cut."""
-        spent = 0 if self._lead is None else num_words  # the first one is waited for in silence
-        self._lead = (self._lead or 0) - spent + PACE * num_words
-        least = max(self._first_limit, LATER_WORDS)
-        self._limit = min(self._later_limit, max(least, int(self._lead)))
-        self._stretch = min(STRETCH_WORDS, self._limit // 3)
+        is_second = self._lead is None  # nothing is in hand yet, and the first is heard at once
+        self._lead = (self._lead or 0) - (0 if is_second else num_words) + PACE * num_words
+        most = min(self._later_limit, max(self._first_limit, LATER_WORDS, int(self._lead)))
+        self._stretch = min(STRETCH_WORDS, most // 3)
+        spare = self._stretch + 1 if is_second else 0  # one more is added to end a sentence
+        self._limit = max(LATER_WORDS, most - spare)
         self._pause_words = LATER_PAUSE_WORDS
 
     def _cut(self) -> int:

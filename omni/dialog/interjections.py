@@ -15,7 +15,7 @@ from omni.dialog.turn import RATE_HZ, Turn
 from omni.media.buffer import SampleBuffer
 from omni.media.echo import WINDOW_MS
 from omni.media.level import level_db
-from omni.types import Activity, Heard, Samples
+from omni.types import Activity, Heard, Rest, Samples
 
 RELAX_MS: Final = 128  # silence after which a sound too short to be listened to is over
 PROBE_EVERY_MS: Final = 240  # of less, recognisers make nothing
@@ -191,6 +191,7 @@ class Interjections:
         if self.is_open:
             self._state = "none"
             self._floor.restore()
+            self._out.send(Rest(*self._out.stamp, is_begun=False))
 
     def is_quiet(self, turn: Turn) -> bool:
         """Whether a turn is too faint to be meant for us."""
@@ -220,6 +221,7 @@ class Interjections:
         self._state = "ducked"
         self._since_ms = self._out.clock.now_ms()
         self._floor.duck()
+        self._out.send(Rest(*self._out.stamp, is_begun=True))
 
     def _probe(self, turn: Turn) -> None:
         """Ask for the words so far, unless that was done a moment ago or is being done."""

@@ -34,7 +34,7 @@ class Reading(NamedTuple):
     """What a recogniser made of a sound."""
 
     text: str
-    decoded: str  # before its guards against loops, which remove what was said twice, too
+    decoded: str  # before its guards, which remove what was said twice, too
 
 
 Transcribe = Callable[[Samples], Reading]
@@ -216,7 +216,7 @@ class Panel:
             elif event["type"] == "response.done" and _is_cut_off(event["response"]):
                 start_s = begun_s.get(event["response"]["id"], at_s)
                 sound = self._recording.agent[int(start_s * RATE_HZ) : int((at_s + 0.3) * RATE_HZ)]
-                heard = self._transcribe(sound).decoded if len(sound) else ""
+                heard = self._transcribe(sound).decoded if spans_of(sound).spans else ""
                 unheard += num_unheard(_history_of(event), heard)
         return unheard
 

@@ -4,6 +4,7 @@ Hides scheduling and sampling. Law: greedy or seeded, a reply is the same whatev
 up to the arithmetic of batched float sums.
 """
 
+import functools
 import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ from torch import Tensor
 from omni.models.core import ChatMessage, FinishReason, Request, Step, check_prompt, plain
 from omni.models.engine import Segment
 from omni.models.kv_cache import SlotPool
+from omni.models.repetition import is_breaker, penalties
 from omni.models.slots import Slot, SlotTable, worth_copying
 
 PREFILL_TOKENS = 64  # prompt tokens a step takes in, of all sessions: bounds how long others wait
@@ -34,13 +36,25 @@ class Decoder(Protocol):
 
 
 class SlotCore:
-    """`decoder`: its slots are all for this core; `tokenizer`: the model's fast one, with a chat
-    template; `end_ids`: tokens that end a reply."""
+    """Args:
+    decoder: its slots are all for this core.
+    tokenizer: the model's fast one, with a chat template.
+    end_ids: tokens that end a reply.
+    dry_multiplier: how hard it is to repeat oneself; 0 is as easy as the model finds it.
+    """
 
-    def __init__(self, decoder: Decoder, tokenizer: Any, end_ids: Collection[int]) -> None:
+    def __init__(
+        self,
+        decoder: Decoder,
+        tokenizer: Any,
+        end_ids: Collection[int],
+        dry_multiplier: float = 0.0,
+    ) -> None:
         self._decoder = decoder
         self._tokenizer = tokenizer
         self._end_ids = frozenset(end_ids)
+        self._dry_multiplier = dry_multiplier
+        self._is_breaker = functools.cache(lambda token: is_breaker(tokenizer.decode([token])))
         self._slots = SlotTable(decoder.pool.num_slots)
         for slot in self._slots:
             slot.index = decoder.pool.acquire()
@@ -144,19 +158,27 @@ class SlotCore:
             return steps
         logits = self._decoder.logits(torch.stack([row for _, row in drawing]))
         for (job, _), scores in zip(drawing, logits, strict=True):
+            self._dry(job, scores)
             token = job.draw(scores)
             if token in self._end_ids:
                 steps.append(self._finish(job, "", "stop"))
                 continue
             text = job.stream.step(self._tokenizer.backend_tokenizer, token) or ""
-            job.num_drawn += 1
-            if job.num_drawn == job.request.max_tokens or self._is_full(job):
+            job.drawn.append(token)
+            if len(job.drawn) == job.request.max_tokens or self._is_full(job):
                 steps.append(self._finish(job, text, "length"))
                 continue
             job.pending.append(token)
             if text:
                 steps.append(job.step(text, None))
         return steps
+
+    def _dry(self, job: "_Job", scores: Tensor) -> None:
+        """Take from the logits [V] of what would be said again."""
+        if self._dry_multiplier:
+            lost = penalties(job.drawn, self._dry_multiplier, self._is_breaker)
+            for token, penalty in lost.items():
+                scores[token] -= penalty
 
     def _is_full(self, job: "_Job") -> bool:
         return len(job.slot.cached) >= self._context_tokens
@@ -174,7 +196,7 @@ class _Job:
         self.slot = slot
         self.num_cached = len(slot.cached)
         self.pending = list(request.ids[self.num_cached :])
-        self.num_drawn = 0
+        self.drawn: list[int] = []
         self.stream = DecodeStream(skip_special_tokens=True)
         self._generator = torch.Generator().manual_seed(request.seed)
 

@@ -134,7 +134,8 @@ def _core(config: OmniConfig) -> Core:
         from omni.models.embedded.llama import LlamaCore
 
         model = assets.resolve(config, think.model)
-        return LlamaCore(model, think.num_slots, think.context_tokens, think.num_threads)
+        limits = (think.num_slots, think.context_tokens, think.num_threads)
+        return LlamaCore(model, *limits, think.dry_multiplier)
     import torch
 
     from omni.models.embedded.onnx_decoder import OnnxDecoder
@@ -143,7 +144,7 @@ def _core(config: OmniConfig) -> Core:
     torch.set_num_threads(think.num_threads)
     limits = (think.num_slots, think.context_tokens, think.num_threads)
     decoder = OnnxDecoder(_converted(config), *limits)
-    return SlotCore(decoder, decoder.tokenizer, decoder.end_ids)
+    return SlotCore(decoder, decoder.tokenizer, decoder.end_ids, think.dry_multiplier)
 
 
 def endpoint_of(remote: RemoteCoreConfig) -> Endpoint:

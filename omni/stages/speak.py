@@ -17,13 +17,13 @@ from omni.dialog.spoken import spoken, word_ends
 from omni.types import (
     Chunk,
     Fence,
+    Rest,
     Samples,
     Say,
     Speech,
     SpeechOptions,
     StageName,
     Token,
-    Voicing,
     Word,
     frozen_array,
 )
@@ -76,7 +76,7 @@ class _Reply:
     clauses: deque[str] = field(default_factory=deque)
     is_written: bool = False
     num_pieces: int = 0
-    is_announced: bool = False  # the next piece, to the writer
+    is_announced: bool = False  # the next piece, to the writer, which rests
 
     @property
     def is_urgent(self) -> bool:
@@ -90,10 +90,10 @@ class _Reply:
         is_slow = self.num_pieces < SLOW_CLAUSES and is_followed
         return self.speech.speed * (SLOW_START if is_slow else 1)
 
-    def voicing(self, *, is_begun: bool) -> Voicing:
+    def rest(self, *, is_begun: bool) -> Rest:
         self.is_announced = is_begun
         head = self.head
-        return Voicing(head.session_id, head.epoch, head.unit_index, is_begun)
+        return Rest(head.session_id, head.epoch, head.unit_index, is_begun)
 
     def pause(self) -> None:
         """Nothing more is written for a while: what there is can be said."""
@@ -145,10 +145,10 @@ class SpeakStage:
             return []
         reply = min(due, key=lambda r: r.num_pieces)
         if reply.is_urgent and not reply.is_announced:
-            return [reply.voicing(is_begun=True)]  # and so the writer leaves the cores to the voice
+            return [reply.rest(is_begun=True)]  # and so the writer leaves the cores to the voice
         out: list[Chunk] = [piece := self._speak(reply)]
         if reply.is_announced:
-            out.append(reply.voicing(is_begun=False))
+            out.append(reply.rest(is_begun=False))
         if piece.is_last:
             del self._replies[reply.head.session_id]
         return out

@@ -21,19 +21,19 @@ from omni.types import (
     Fence,
     Heard,
     Prompt,
+    Rest,
     Seen,
     StageName,
     StageReport,
     Token,
-    Voicing,
 )
 
 log = logging.getLogger(__name__)
 
-# While a voice makes a clause that is waited for, nothing is written: on few cores the two would
-# hinder each other. No longer than this, for the voice may have died.
-YIELD_S = 0.6
-REST_S = 0.005
+# While somebody else is waited for, nothing is written: on few cores the two would hinder each
+# other. No longer than this, for that one may have died.
+LONGEST_REST_S = 1.2
+NAP_S = 0.005
 
 
 @dataclass(slots=True, eq=False)
@@ -62,7 +62,7 @@ class ThinkStage:
     def __init__(self, make_core: Callable[[], Core]) -> None:
         self._make_core = make_core
         self._contexts: dict[str, _Context] = {}
-        self._voiced_until: dict[str, float] = {}  # by session, time.monotonic()
+        self._rests_until: dict[str, float] = {}  # by session, time.monotonic()
 
     def load(self) -> None:
         self._core = self._make_core()
@@ -71,7 +71,7 @@ class ThinkStage:
         self._contexts[session_id] = _Context()
 
     def close(self, session_id: str) -> None:
-        self._voiced_until.pop(session_id, None)
+        self._rests_until.pop(session_id, None)
         if self._contexts.pop(session_id, None):
             self._core.forget(session_id)
 
@@ -87,8 +87,8 @@ class ThinkStage:
                 log.warning("prompt refused", extra={"session": chunk.session_id})
                 self._contexts[chunk.session_id].prompt = None
                 out.append(_failed(chunk, error))
-        if any(until > time.monotonic() for until in self._voiced_until.values()):
-            time.sleep(REST_S)
+        if any(until > time.monotonic() for until in self._rests_until.values()):
+            time.sleep(NAP_S)
         elif self._core.has_work():
             for step in self._core.step():
                 context = self._contexts[step.session_id]
@@ -99,11 +99,11 @@ class ThinkStage:
         return out
 
     def _accept(self, context: _Context, chunk: Chunk) -> None:
-        if isinstance(chunk, Fence | Prompt | Voicing):
-            self._voiced_until.pop(chunk.session_id, None)
+        if isinstance(chunk, Fence | Prompt | Rest):
+            self._rests_until.pop(chunk.session_id, None)
         match chunk:
-            case Voicing(is_begun=True):
-                self._voiced_until[chunk.session_id] = time.monotonic() + YIELD_S
+            case Rest(is_begun=True):
+                self._rests_until[chunk.session_id] = time.monotonic() + LONGEST_REST_S
             case Fence():
                 self._core.cancel(chunk.session_id)
                 if context.prompt:  # how much of it was heard is known with the next prompt

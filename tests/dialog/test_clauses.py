@@ -115,3 +115,13 @@ def test_clauses_grow_so_that_each_can_be_made_while_the_one_before_is_heard():
     text = "".join(f"word{'abcdefghijklmnopqrstuvwxyz'[i % 26]}x " for i in range(60))
     lengths = [len(clause.split()) for clause in splitter.feed(text)]
     assert lengths == [3, 4, 5, 7, 10, 14, 14]
+
+
+def test_the_second_clause_is_ready_in_time_even_where_it_must_run_on():
+    splitter = ClauseSplitter(6, 14)
+    clauses = splitter.feed(
+        "One word after the other here and then ten more of the very same kind."
+    )
+    clauses += splitter.feed(" So")
+    assert clauses[0] == "One word after the other here "
+    assert len(clauses[1].split()) <= 8  # 1.4 times six

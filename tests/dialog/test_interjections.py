@@ -22,7 +22,7 @@ from omni.events import (
 )
 from omni.media.echo import EchoGuard
 from omni.media.echo_canceller import EchoCanceller
-from omni.types import Prompt, Samples
+from omni.types import Prompt, Recognise, Rest, Samples
 from tests.dialog.talk import Talk
 
 REPLY = "One two three four five six seven eight nine ten eleven twelve thirteen fourteen."
@@ -121,6 +121,17 @@ def test_our_voice_is_lowered_at_once_then_held_and_then_goes_on() -> None:
     (silence_ms,) = silences(talk)
     assert silence_ms <= 450
     assert after[-2][1] == pytest.approx(loud, rel=0.1)
+
+
+def test_the_writer_rests_while_it_is_found_out_what_a_sound_is() -> None:
+    talk = answered(hear_ms=300)
+    before = len(talk.sent)
+    talk.speak(0.45, "mhm")
+    talk.quiet(3.0)
+    told = [chunk for chunk in talk.sent[before:] if isinstance(chunk, Recognise | Rest)]
+    assert isinstance(told[0], Rest)
+    assert any(isinstance(chunk, Recognise) for chunk in told)
+    assert [chunk.is_begun for chunk in told if isinstance(chunk, Rest)] == [True, False]
 
 
 def test_little_is_released_while_it_is_not_known_what_the_sound_is() -> None:

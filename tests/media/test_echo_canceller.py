@@ -23,24 +23,26 @@ OURS = np.tile(voice("arctic_a0024.wav", 24000), 3)
 THEIRS = voice("weather_question.wav", RATE_HZ)
 
 
-def echo(delay_ms: int, level_db: float = -10) -> Samples:
-    """`OURS` as a microphone hears it: so much later and fainter, with a room's tail of 0.2 s."""
+def echo(delay_ms: int, level_db: float = -10, ours: Samples = OURS) -> Samples:
+    """`ours` as a microphone hears it: so much later and fainter, with a room's tail of 0.2 s."""
     rng, num = np.random.default_rng(0), RATE_HZ // 5
     room = rng.normal(0, 1, num) * np.exp(-np.arange(num) / (0.04 * RATE_HZ))
     room[0] = 4
     gain = 10 ** (level_db / 20) / np.sqrt(np.sum(room**2))
-    sound = gain * np.convolve(resample(OURS, 24000, RATE_HZ), room)
+    sound = gain * np.convolve(resample(ours, 24000, RATE_HZ), room)
     return np.pad(sound, (delay_ms * RATE_HZ // 1000, 0)).astype(np.float32)
 
 
-def cleaned(microphone: Samples, jitter_ms: float = 0.0, frame: int = 320) -> Samples:
-    """What is left of it, told in frames that arrive a little late, while `OURS` is played."""
+def cleaned(
+    microphone: Samples, jitter_ms: float = 0.0, frame: int = 320, ours: Samples = OURS
+) -> Samples:
+    """What is left of it, told in frames that arrive a little late, while `ours` is played."""
     rng, canceller, num_played = np.random.default_rng(1), EchoCanceller(), 0
     out = []
     for start in range(0, len(microphone) - frame, frame):
         now_ms = 5000 + start * 1000 / RATE_HZ
-        while num_played < min(len(OURS), (now_ms - 5000 + LEAD_MS) * 24):
-            canceller.play(OURS[num_played : num_played + 480], now_ms)
+        while num_played < min(len(ours), (now_ms - 5000 + LEAD_MS) * 24):
+            canceller.play(ours[num_played : num_played + 480], now_ms)
             num_played += 480
         late_ms = frame * 1000 / RATE_HZ + rng.uniform(0, jitter_ms)
         out.append(canceller.clean(microphone[start : start + frame], now_ms + late_ms))

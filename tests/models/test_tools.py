@@ -6,7 +6,7 @@ import pytest
 
 from omni import assets
 from omni.config import OmniConfig, load
-from omni.models.core import Core
+from omni.models.core import Core, Failure, Request, Step
 from omni.stages.think import ThinkStage
 from tests.protocol.desk import Desk
 from tests.protocol.test_realtime_tools import WEATHER, asked, output, transcript, update, wait
@@ -23,13 +23,15 @@ def slot_core(config: OmniConfig) -> Core:
     if not folder.is_dir():
         gguf.convert(assets.resolve(config, "llm.gguf"), folder)
     decoder = OnnxDecoder(folder)
-    return SlotCore(decoder, decoder.tokenizer, decoder.end_ids)
+    dry = config.brain.think.dry_multiplier
+    return SlotCore(decoder, decoder.tokenizer, decoder.end_ids, dry)
 
 
 def llama_core(config: OmniConfig) -> Core:
     from omni.models.embedded.llama import LlamaCore
 
-    return LlamaCore(assets.resolve(config, "llm.gguf"))
+    dry = config.brain.think.dry_multiplier
+    return LlamaCore(assets.resolve(config, "llm.gguf"), dry_multiplier=dry)
 
 
 @pytest.fixture(scope="module", params=[slot_core, llama_core], ids=["slots", "llama"])
@@ -48,6 +50,16 @@ def desk_of(core: Core) -> Desk:
     desk = Desk(load("stub", ["brain.think.max_reply_tokens=60"]))
     desk.talk.stages["think"] = think
     return desk
+
+
+def test_it_does_not_go_in_circles(core: Core) -> None:
+    ids = core.encode_chat([{"role": "user", "content": "Say the word banana three times."}])
+    core.submit(Request("s", "r", tuple(ids), max_tokens=80))
+    steps: list[Step | Failure] = []
+    while core.has_work():
+        steps += core.step()
+    assert isinstance(steps[-1], Step)
+    assert steps[-1].finish_reason == "stop"  # greedy, it would say nothing else to the end
 
 
 def test_it_calls_a_tool_and_tells_its_answer(core: Core) -> None:

@@ -14,12 +14,12 @@ from omni.stages.speak import SLOW_START, URGENT_CLAUSES, SpeakStage
 from omni.types import (
     Chunk,
     Fence,
+    Rest,
     Samples,
     Say,
     Speech,
     SpeechOptions,
     Token,
-    Voicing,
 )
 
 VOICE = SpeechOptions("af_heart")
@@ -140,7 +140,7 @@ def test_the_session_that_has_heard_least_comes_first() -> None:
 def test_the_writer_is_told_while_a_clause_is_waited_for() -> None:
     stage, _ = speaking()
     out = drain(stage, *tokens("One, two. Three, four. Five, six. Seven, eight."))
-    told = [c.is_begun if isinstance(c, Voicing) else "speech" for c in out]
+    told = [c.is_begun if isinstance(c, Rest) else "speech" for c in out]
     assert told == [*([True, "speech", False] * URGENT_CLAUSES), "speech"]
 
 

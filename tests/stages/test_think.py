@@ -13,10 +13,10 @@ from omni.types import (
     Fence,
     Heard,
     Prompt,
+    Rest,
     SpeechOptions,
     StageReport,
     Token,
-    Voicing,
 )
 
 VOICE = SpeechOptions("af_heart")
@@ -171,13 +171,13 @@ def test_a_closed_session_is_forgotten() -> None:
 def test_nothing_is_written_while_a_clause_is_waited_for() -> None:
     stage, _ = thinking("s", "t")
     stage.step([prompt("one two three")])
-    assert stage.step([Voicing("t", 0, 0, is_begun=True)]) == []
+    assert stage.step([Rest("t", 0, 0, is_begun=True)]) == []
     assert stage.has_work()
-    assert len(stage.step([Voicing("t", 0, 0, is_begun=False)])) == 1
-    stage.step([Voicing("s", 0, 0, is_begun=True)])
+    assert len(stage.step([Rest("t", 0, 0, is_begun=False)])) == 1
+    stage.step([Rest("s", 0, 0, is_begun=True)])
     assert drain(stage, prompt("four"))
 
 
 def test_a_voice_that_died_does_not_silence_the_writer() -> None:
     stage, _ = thinking("s")
-    assert drain(stage, prompt("one"), Voicing("s", 0, 0, is_begun=True))
+    assert drain(stage, prompt("one"), Rest("s", 0, 0, is_begun=True))

@@ -19,6 +19,7 @@ import xllamacpp
 
 from omni.errors import AssetError, StageError
 from omni.models.core import POLL_S, ChatMessage, Request, Step, check_prompt, drained, plain
+from omni.models.repetition import LAST_TOKENS
 from omni.models.slots import Slot, SlotTable, worth_copying
 
 BATCH_TOKENS = 64  # a prefill can be cancelled, and others decode, after this many tokens
@@ -32,7 +33,12 @@ class LlamaCore:
     """
 
     def __init__(
-        self, model: Path, num_slots: int = 4, context_tokens: int = 2048, num_threads: int = 1
+        self,
+        model: Path,
+        num_slots: int = 4,
+        context_tokens: int = 2048,
+        num_threads: int = 1,
+        dry_multiplier: float = 0.0,
     ) -> None:
         if not model.is_file():
             raise AssetError(f"no model file {model.name}: run `omni pull`", param=model.name)
@@ -46,6 +52,8 @@ class LlamaCore:
         self._folder = tempfile.TemporaryDirectory(prefix="omni-slots-")
         key = secrets.token_hex(16)
         params = _params(model, num_threads)
+        params.sampling.dry_multiplier = dry_multiplier  # of the prompt's last words, too
+        params.sampling.dry_penalty_last_n = LAST_TOKENS
         params.n_parallel = num_slots
         params.n_ctx = num_slots * context_tokens
         params.slot_save_path = self._folder.name + "/"

@@ -58,15 +58,10 @@ class Transcript:
     mean_logprob: float  # per token, natural logarithm
     is_loop: bool  # the text repeats itself and never ended
     translation: str = ""  # in English, if it was asked for
-    decoded: str = ""  # `text` before any guard against loops: what may have been said twice
+    decoded: str = ""  # before any guard: words of a noise, and what was said twice, too
 
     @property
     def is_speech(self) -> bool:
-        return self.is_voice and not self.is_loop
-
-    @property
-    def is_voice(self) -> bool:
-        """Whether somebody spoke, whatever became of the words."""
         is_doubtful = (
             self.no_speech_probability > DOUBTFUL_NO_SPEECH and self.mean_logprob < DOUBTFUL_LOGPROB
         )
@@ -75,6 +70,7 @@ class Transcript:
             (is_sure or self.no_speech_probability <= MAX_NO_SPEECH)
             and self.mean_logprob >= MIN_LOGPROB
             and not is_doubtful
+            and not self.is_loop
         )
 
 
@@ -217,8 +213,8 @@ class Whisper:
 
 def _guarded(text: str, part: Transcript) -> Transcript:
     """The part with what is to be believed of the decoded text."""
-    decoded = text.strip() if part.is_voice else ""
-    return replace(part, text=said_once(decoded) if part.is_speech else "", decoded=decoded)
+    text = text.strip()
+    return replace(part, text=said_once(text) if part.is_speech else "", decoded=text)
 
 
 def stable_prefix(previous: str, current: str) -> str:
