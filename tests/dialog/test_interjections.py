@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from omni.config import OmniConfig, load
@@ -322,6 +322,7 @@ ACTS: dict[str, Act] = {
     st.integers(0, 40),
     st.sampled_from([0.0, 120.0, 300.0]),
 )
+@example(["assent", "assent", "assent", "assent", "pause"], 5, 300.0)
 def test_the_history_is_what_was_played_to_the_word(
     acts: list[str], wait_frames: int, hear_ms: float
 ) -> None:
@@ -344,5 +345,5 @@ def test_the_history_is_what_was_played_to_the_word(
     talk.quiet(1.4)
     prompt = [c for c in talk.sent if isinstance(c, Prompt) and c.max_tokens][-1]
     spoken = [message.text for message in prompt.messages if message.role == "assistant"]
-    was_hardly_heard = len(done.item.text.split()) <= BARELY_WORDS
-    assert spoken == ([] if was_hardly_heard else [done.item.text])
+    replies = [done.item.text for done in talk.of(ResponseDone)]  # assent may have begun a second
+    assert spoken == [text for text in replies if len(text.split()) > BARELY_WORDS]
