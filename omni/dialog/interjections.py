@@ -211,8 +211,8 @@ class Interjections:
     def _follow_silence(self, silent_ms: float, turn: Turn | None) -> None:
         if turn is None and silent_ms >= RELAX_MS:
             self.end()
-        elif self._is_going_on:
-            pass  # whoever takes up his sentence again may pause again: the words decide
+        elif self._is_going_on or self.is_long:
+            pass  # whoever takes up his sentence again, or says more than murmurs: the words decide
         elif self._state == "held" and silent_ms >= self._config.resume_after_ms:
             self._state = "tolerated"  # there is nobody left to be spoken over
             self._floor.duck()

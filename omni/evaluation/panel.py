@@ -26,6 +26,8 @@ TAKE_OVER_S: Final = 1.0
 TAKE_OVER_WORDS: Final = 3
 LONGEST_S: Final = 15.0  # longest latency looked for
 DEFICIT_S: Final = 0.1
+AGAIN_S: Final = 5.0
+UNDER_WAY_S: Final = 0.2  # sound of a reply after the news of its end
 AROUND_S: Final = 1.5  # after a sound of the user's, a pause of the agent's is deliberate
 FRAME_S: Final = FRAME_SAMPLES / RATE_HZ
 
@@ -155,8 +157,15 @@ class Panel:
         return start_s is not None and start_s <= mark.end_s + ANSWER_S
 
     def _spill_s(self, mark: Mark) -> float:
-        """Sound of the old reply after the user had said all of the interruption."""
-        return max(0.0, self._silent_from(mark) - mark.end_s)
+        """Sound of the old reply after the user had said all of the interruption, or how long it
+        took until it was not taken up again."""
+        replies = self._recording.replies()
+        ended_s = next((end for begun, end in replies if begun <= mark.start_s < end), 0.0)
+        next_s = min(
+            (begun for begun, _ in replies if begun >= ended_s), default=ended_s + UNDER_WAY_S
+        )
+        again_s = self._last_heard_s(min(ended_s + UNDER_WAY_S, next_s))
+        return max(0.0, self._silent_from(mark) - mark.end_s, again_s - mark.end_s)
 
     def _silent_from(self, mark: Mark) -> float:
         """When the reply that was interrupted was last heard: a quick answer is not more of it."""
@@ -166,9 +175,12 @@ class Panel:
         begun = [at_s for at_s, _ in self._recording.replies() if mark.start_s < at_s < span[1]]
         if not begun:
             return span[1]
-        before = self._recording.agent[: int(begun[0] * RATE_HZ)]
-        last_s = (np.flatnonzero(np.abs(before) > AUDIBLE)[-1] + 1) / RATE_HZ
-        return max(mark.start_s, float(last_s))
+        return max(mark.start_s, self._last_heard_s(begun[0]))
+
+    def _last_heard_s(self, until_s: float) -> float:
+        """When the agent was last heard before then."""
+        audible = np.flatnonzero(np.abs(self._recording.agent[: int(until_s * RATE_HZ)]) > AUDIBLE)
+        return float(audible[-1] + 1) / RATE_HZ if len(audible) else 0.0
 
     # ---- classes of events
 
@@ -215,10 +227,18 @@ class Panel:
                 begun_s[event["response"]["id"]] = at_s
             elif event["type"] == "response.done" and _is_cut_off(event["response"]):
                 start_s = begun_s.get(event["response"]["id"], at_s)
-                sound = self._recording.agent[int(start_s * RATE_HZ) : int((at_s + 0.3) * RATE_HZ)]
-                heard = self._transcribe(sound).decoded if spans_of(sound).spans else ""
-                unheard += num_unheard(_history_of(event), heard)
+                unheard += self._num_unheard(_history_of(event), start_s, at_s + 0.3)
         return unheard
+
+    def _num_unheard(self, history: str, start_s: float, end_s: float) -> int:
+        """The end is listened to again by itself: of much sound, recognisers drop a last word."""
+        assert self._transcribe
+        most = len(words_of(history))
+        for from_s in (start_s, max(start_s, end_s - AGAIN_S)):
+            sound = self._recording.agent[int(from_s * RATE_HZ) : int(end_s * RATE_HZ)]
+            if most and spans_of(sound).spans:
+                most = min(most, num_unheard(history, self._transcribe(sound).decoded))
+        return most
 
     def _replies_whole(self) -> list[bool]:
         """Of each reply, whether a player never ran dry for 0.1 s."""

@@ -123,6 +123,19 @@ def test_our_voice_is_lowered_at_once_then_held_and_then_goes_on() -> None:
     assert after[-2][1] == pytest.approx(loud, rel=0.1)
 
 
+def test_after_more_than_a_murmur_we_wait_for_the_words() -> None:
+    talk = answered(hear_ms=900)
+    talk.quiet(1.5)
+    began_ms = talk.clock.now_ms()
+    talk.speak(0.9, "hold on a second")
+    talk.quiet(1.5)
+    kinds = [type(event) for event in talk.events]
+    cut_ms = talk.times_ms[kinds.index(PlayoutCleared)] - began_ms
+    heard_ms = [at_ms - began_ms for at_ms, _ in levels(talk, began_ms)]
+    assert cut_ms > 1000  # the words came late,
+    assert not [at_ms for at_ms in heard_ms if 500 < at_ms < cut_ms]  # and nothing was said before
+
+
 def test_the_writer_rests_while_it_is_found_out_what_a_sound_is() -> None:
     talk = answered(hear_ms=300)
     before = len(talk.sent)

@@ -96,6 +96,16 @@ def test_an_end_that_is_decoded_twice_is_said_once(whisper, recording, end):
     assert words(transcript.decoded).split().count("ask") >= 2
 
 
+@pytest.mark.models
+@pytest.mark.parametrize("end_s", [0.95, 1.0, 1.1, 1.6])
+@pytest.mark.parametrize("start_s", [0.1, 0.2, 0.3])
+def test_a_word_said_twice_is_no_loop(whisper, recording, start_s, end_s):
+    samples = recording("wait_wait.flac")[int(start_s * 16000) : int(end_s * 16000)]
+    heard = words(whisper.transcribe(samples, "en", context_s=6).text).split()
+    assert 2 <= len(heard) <= 6
+    assert set(heard) == {"wait"}
+
+
 @pytest.mark.parametrize(
     ("decoded", "said"),
     [

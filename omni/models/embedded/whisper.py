@@ -34,6 +34,10 @@ DOUBTFUL_NO_SPEECH, DOUBTFUL_LOGPROB = 0.3, -0.5  # either alone is speech, both
 MAX_COMPRESSION = 2.4
 MIN_REPEATED_WORDS, MIN_REPEATED_LETTERS = 6, 20  # a short window's decoder says so much twice
 
+# Nobody says five tokens over again in so short a time; the decoder does, without an end, and what
+# it then takes 0.8 s to say is nothing ("wait, wait" over our speech).
+SHORT_S, NO_REPEAT_TOKENS = 3.0, 5
+
 _MAX_TOKENS = 224  # half of the decoder's positions
 _MAX_PROMPT_TOKENS = 112
 _TOKENS_PER_S = 15
@@ -180,10 +184,11 @@ class Whisper:
     ) -> _Hypothesis:
         """Greedy; with a beam, which costs a little more, where that loops."""
         max_tokens = min(_MAX_TOKENS, int(16 + duration_s * _TOKENS_PER_S))
-        greedy = self._decode(encoded, prompt, said, max_tokens, beam_size=1)
+        no_repeat = NO_REPEAT_TOKENS if duration_s <= SHORT_S else 0
+        greedy = self._decode(encoded, prompt, said, max_tokens, 1, no_repeat)
         if not greedy.is_loop:
             return greedy
-        return self._decode(encoded, prompt, said, max_tokens, beam_size=5)
+        return self._decode(encoded, prompt, said, max_tokens, 5, no_repeat)
 
     def _decode(
         self,
@@ -192,6 +197,7 @@ class Whisper:
         said: list[int],
         max_tokens: int,
         beam_size: int,
+        no_repeat_tokens: int = 0,
     ) -> _Hypothesis:
         # CTranslate2 returns `said` with the rest, scores the rest alone, and takes as limit
         # min(max_length / 2, max_length - len(prompt)).
@@ -199,6 +205,7 @@ class Whisper:
             encoded,
             [prompt + said],
             beam_size=beam_size,
+            no_repeat_ngram_size=no_repeat_tokens,
             max_length=max_tokens + max(max_tokens, len(prompt)),
             return_scores=True,
             return_no_speech_prob=True,
