@@ -15,7 +15,7 @@ from omni.evaluation.outcomes import Outcomes
 from omni.evaluation.recording import AUDIBLE, FRAME_SAMPLES, RATE_HZ, Recording
 from omni.evaluation.script import Mark
 from omni.evaluation.sounds import Kind
-from omni.evaluation.unheard import num_unheard
+from omni.evaluation.unheard import num_unplayed
 from omni.types import Samples
 
 MERGED_S: Final = 0.5  # a shorter silence of the agent's is a pause, not an end
@@ -26,7 +26,6 @@ TAKE_OVER_S: Final = 1.0
 TAKE_OVER_WORDS: Final = 3
 LONGEST_S: Final = 15.0  # longest latency looked for
 DEFICIT_S: Final = 0.1
-AGAIN_S: Final = 5.0
 UNDER_WAY_S: Final = 0.2  # sound of a reply after the news of its end
 AROUND_S: Final = 1.5  # after a sound of the user's, a pause of the agent's is deliberate
 FRAME_S: Final = FRAME_SAMPLES / RATE_HZ
@@ -227,18 +226,13 @@ class Panel:
                 begun_s[event["response"]["id"]] = at_s
             elif event["type"] == "response.done" and _is_cut_off(event["response"]):
                 start_s = begun_s.get(event["response"]["id"], at_s)
-                unheard += self._num_unheard(_history_of(event), start_s, at_s + 0.3)
+                sound = self._recording.agent[int(start_s * RATE_HZ) : int((at_s + 0.3) * RATE_HZ)]
+                unheard += num_unplayed(_history_of(event), sound, self._decoded)
         return unheard
 
-    def _num_unheard(self, history: str, start_s: float, end_s: float) -> int:
-        """The end is listened to again by itself: of much sound, recognisers drop a last word."""
+    def _decoded(self, sound: Samples) -> str:
         assert self._transcribe
-        most = len(words_of(history))
-        for from_s in (start_s, max(start_s, end_s - AGAIN_S)):
-            sound = self._recording.agent[int(from_s * RATE_HZ) : int(end_s * RATE_HZ)]
-            if most and spans_of(sound).spans:
-                most = min(most, num_unheard(history, self._transcribe(sound).decoded))
-        return most
+        return self._transcribe(sound).decoded
 
     def _replies_whole(self) -> list[bool]:
         """Of each reply, whether a player never ran dry for 0.1 s."""
